@@ -1,0 +1,1 @@
+"""Schedules: workload + hardware -> program. Floor 2."""

@@ -1,0 +1,217 @@
+"""`SimulationResult`: what a simulation found, per operator and in total."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lspsim.simulate.columns import BUCKETS, COUNTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lspsim.hardware import Hardware
+    from lspsim.workload import Workload
+
+SCHEMA = "lspsim/result/v1"
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerResult:
+    """One operator's share of a simulation.
+
+    `cycles` holds core-cycles by bucket; they sum to `cores * cycles_total`.
+    A vector operator that is fused to a GEMM has no cycles of its own:
+    `fused_into` names the GEMM that carries them.
+    """
+
+    name: str
+    kind: str
+    m: int
+    k: int
+    n: int
+    batch: int
+    density: float
+    """Kept fraction of the real weights; 1.0 where nothing can be pruned."""
+    tiles_live: int
+    tiles_total: int
+    folds: int
+    cycles_array: int
+    """Array-only count, slowest core: MODEL "Array timing", everything ready."""
+    cycles_total: int
+    start_cycle: int
+    cycles: dict[str, int]
+    energy_pj: dict[str, float]
+    counts: dict[str, int]
+    macs_dense: int
+    macs_executed: int
+    dram_read_bytes: int
+    dram_write_bytes: int
+    utilization: float
+    """Executed MACs / (rows x cols x cores x cycles_total); 0 without cycles."""
+    bound_by: str
+    """The bucket that holds most core-cycles; "fused" for a fused operator."""
+    fused_into: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Whole-network figures."""
+
+    cycles_total: int
+    latency_s: float
+    energy_j: float
+    energy_low_j: float
+    energy_high_j: float
+    power_w: float
+    """energy_j / latency_s: the average over the run."""
+    macs_dense: int
+    macs_executed: int
+    utilization: float
+    dram_read_bytes: int
+    dram_write_bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpTable:
+    """Per-operator arrays that an engine fills; row i = operator i of the workload."""
+
+    cycles_total: IntArray
+    """`[ops]`."""
+    cycles_array: IntArray
+    """`[ops]`, slowest core."""
+    buckets: IntArray
+    """`[ops, len(BUCKETS)]` core-cycles."""
+    counts: IntArray
+    """`[ops, len(COUNTS)]`."""
+    tiles_live: IntArray
+    tiles_total: IntArray
+    folds: IntArray
+    fused_into: IntArray
+    """`[ops]`: index of the GEMM that serves the operator, or -1."""
+
+
+@dataclass(frozen=True, eq=False)
+class SimulationResult:
+    """Result of `lspsim.simulate`.
+
+    Attributes
+    ----------
+    workload, hardware, engine
+        What was simulated, on what, by which engine.
+    lower_bound
+        True when the figures are a lower bound (`analytic` with real memory).
+    table
+        Per-operator arrays.
+    totals
+        Whole-network figures.
+    """
+
+    workload: Workload
+    hardware: Hardware
+    engine: str
+    lower_bound: bool
+    table: OpTable
+    totals: Totals
+    make_energy: Callable[[], tuple[tuple[str, ...], FloatArray]]
+    """Yields (component names, pJ `[ops, components]`); run on demand."""
+
+    @cached_property
+    def energy(self) -> tuple[tuple[str, ...], FloatArray]:
+        """Component names and energies in pJ, `[ops, components]`."""
+        return self.make_energy()
+
+    @cached_property
+    def layers(self) -> list[LayerResult]:
+        """One `LayerResult` per operator, in execution order."""
+        return layer_results(self)
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Schema, versions, digests of configuration and workload, engine."""
+        from lspsim.simulate.provenance import provenance_of
+
+        return provenance_of(self)
+
+    def layer_frame(self) -> pd.DataFrame:
+        """Return one row per operator; every column carries its unit in its name."""
+        from lspsim.simulate.frames import layer_frame
+
+        return layer_frame(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the object that `--format json` prints."""
+        return {
+            "schema": SCHEMA,
+            "model": self.workload.model,
+            "batch": self.workload.batch,
+            "hardware": self.hardware.name,
+            "engine": self.engine,
+            "lower_bound": self.lower_bound,
+            "totals": asdict(self.totals),
+            "layers": [asdict(layer) for layer in self.layers],
+            "provenance": self.provenance,
+        }
+
+
+def layer_results(result: SimulationResult) -> list[LayerResult]:
+    """Build the `LayerResult` list from the arrays of `result`."""
+    from lspsim.workload import Gemm
+
+    table, workload = result.table, result.workload
+    names, energy = result.energy
+    cells = result.hardware.array.rows * result.hardware.array.cols * result.hardware.cores
+    cycles = table.cycles_total.tolist()
+    arrays = table.cycles_array.tolist()
+    buckets = table.buckets.tolist()
+    counts = table.counts.tolist()
+    energies = energy.tolist()
+    live, total, folds = table.tiles_live.tolist(), table.tiles_total.tolist(), table.folds.tolist()
+    fused = table.fused_into.tolist()
+    executed_at = COUNTS.index("macs_executed")
+    read_at, write_at = COUNTS.index("dram_read_bytes"), COUNTS.index("dram_write_bytes")
+    start = 0
+    out: list[LayerResult] = []
+    for i, op in enumerate(workload.ops):
+        is_gemm = isinstance(op, Gemm)
+        row, count = buckets[i], counts[i]
+        spent = max(row)
+        out.append(
+            LayerResult(
+                name=op.name,
+                kind="gemm" if is_gemm else op.kind,
+                m=op.m if is_gemm else op.rows,
+                k=op.k if is_gemm else 0,
+                n=op.n if is_gemm else op.cols,
+                batch=op.batch if is_gemm else 1,
+                density=op.mask.density if is_gemm and op.mask is not None else 1.0,
+                tiles_live=live[i],
+                tiles_total=total[i],
+                folds=folds[i],
+                cycles_array=arrays[i],
+                cycles_total=cycles[i],
+                start_cycle=start,
+                cycles=dict(zip(BUCKETS, row, strict=True)),
+                energy_pj=dict(zip(names, energies[i], strict=True)),
+                counts=dict(zip(COUNTS, count, strict=True)),
+                macs_dense=op.macs_dense if is_gemm else 0,
+                macs_executed=count[executed_at],
+                dram_read_bytes=count[read_at],
+                dram_write_bytes=count[write_at],
+                utilization=count[executed_at] / (cells * cycles[i]) if cycles[i] else 0.0,
+                bound_by=BUCKETS[row.index(spent)]
+                if spent
+                else ("fused" if fused[i] >= 0 else "none"),
+                fused_into=workload.ops[fused[i]].name if fused[i] >= 0 else None,
+            )
+        )
+        start += cycles[i]
+    return out
