@@ -1,0 +1,102 @@
+"""lspsim: a pruned vision transformer on a block-sparse systolic accelerator.
+
+Everything public hangs here and loads on first use, so that `import lspsim`
+costs nothing and a command pays only for what it runs.
+
+Examples
+--------
+>>> import lspsim
+>>> hardware = lspsim.load_hardware("edge_32x32")  # doctest: +SKIP
+>>> workload = lspsim.Workload([lspsim.Gemm("fc", m=197, k=768, n=768)])
+>>> lspsim.simulate(workload, hardware).totals.cycles_total  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lspsim.errors import (
+        ConfigError,
+        LspsimError,
+        MissingDependencyError,
+        ModelError,
+        ResultError,
+        ScheduleError,
+        UnsupportedOperatorError,
+        WorkloadError,
+    )
+    from lspsim.hardware import Hardware, load_hardware
+    from lspsim.models import workload_from_model
+    from lspsim.simulate import SimulationResult, simulate
+    from lspsim.workload import BlockMask, Gemm, VectorOp, Workload
+
+__all__ = [
+    "BlockMask",
+    "ConfigError",
+    "Gemm",
+    "Hardware",
+    "LspsimError",
+    "MissingDependencyError",
+    "ModelError",
+    "ResultError",
+    "ScheduleError",
+    "SimulationResult",
+    "UnsupportedOperatorError",
+    "VectorOp",
+    "Workload",
+    "WorkloadError",
+    "load_hardware",
+    "simulate",
+    "workload_from_model",
+]
+
+_ROOMS = {
+    "lspsim.hardware": ("Hardware", "load_hardware"),
+    "lspsim.models": ("workload_from_model",),
+    "lspsim.simulate": ("SimulationResult", "simulate"),
+    "lspsim.workload": ("BlockMask", "Gemm", "VectorOp", "Workload"),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the room of a public name on its first use (PEP 562)."""
+    if name in __all__:
+        room = importlib.import_module(_HOME.get(name, "lspsim.errors"))
+        value = room if room.__name__ == f"{__name__}.{name}" else getattr(room, name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'lspsim' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _CallableRoom(ModuleType):
+    """A room that also answers to calls, with its function of the same name."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return getattr(self, self.__name__.rpartition(".")[2])(*args, **kwargs)
+
+
+class _Package(ModuleType):
+    """Makes `lspsim.simulate` room and function at once.
+
+    The import system stores a loaded room in its parent under its own name,
+    and would hide the public function `simulate` there.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "simulate" and type(value) is ModuleType:
+            value.__class__ = _CallableRoom
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
