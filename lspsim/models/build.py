@@ -1,0 +1,62 @@
+"""Build a timm model for its shapes alone: on torch's meta device, without weights."""
+
+from __future__ import annotations
+
+import difflib
+
+from torch import device, nn
+
+from lspsim.errors import ModelError
+from lspsim.models.torchvision_guard import import_timm
+
+ImageSize = int | tuple[int, int]
+"""Side of a square image, or (height, width), in pixels."""
+
+
+def size_pair(image_size: ImageSize) -> tuple[int, int]:
+    """Return `image_size` as (height, width).
+
+    Raises
+    ------
+    ModelError
+        When it is not one or two positive integers.
+    """
+    pair = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(pair) != 2 or not all(type(side) is int and side > 0 for side in pair):
+        raise ModelError(
+            f"image size must be a positive integer or (height, width), got {image_size!r}"
+        )
+    return pair[0], pair[1]
+
+
+def build_on_meta(name: str, image_size: ImageSize | None = None) -> nn.Module:
+    """Build the timm model `name` without weights; nothing is downloaded.
+
+    Parameters
+    ----------
+    name
+        A timm model name, with or without its weights' tag
+        (`deit_base_patch16_224` or `deit_base_patch16_224.fb_in1k`).
+    image_size
+        Other than the model's own, in pixels.
+
+    Raises
+    ------
+    ModelError
+        When timm has no model of that name, or cannot build it at that size.
+    """
+    timm = import_timm()
+    base = name.partition(".")[0]
+    if not timm.is_model(base):
+        close = difflib.get_close_matches(base, timm.list_models(), n=3)
+        hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
+        raise ModelError(f"timm {timm.__version__} has no model {name!r}; {hint}")
+    options = {} if image_size is None else {"img_size": size_pair(image_size)}
+    try:
+        with device("meta"):
+            model = timm.create_model(base, pretrained=False, **options)
+    except (TypeError, AssertionError, ValueError, RuntimeError) as error:
+        at = f" at image size {image_size}" if options else ""
+        raise ModelError(f"timm cannot build {name!r}{at}: {error}") from error
+    assert isinstance(model, nn.Module)
+    return model
