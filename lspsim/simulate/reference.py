@@ -90,9 +90,8 @@ class _Chip:
 
     def deadlock(self) -> ScheduleError:
         segment = sum(started.triggered for started in self.started) - 1
-        waits = "; ".join(
-            f"core {core} {who} waits for {what}" for (core, who), what in self.waiting.items()
-        )
+        waiting = sorted(self.waiting.items())
+        waits = "; ".join(f"core {core} {who} waits for {what}" for (core, who), what in waiting)
         return ScheduleError(
             f"segment {segment} (operator {int(self.program.segment_op[segment])}) cannot go on "
             f"after cycle {self.env.now}: {waits}. The program waits for itself; give it more "
