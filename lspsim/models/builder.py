@@ -87,11 +87,12 @@ class OperatorBuilder:
         x: Tensor,
         *others: Tensor,
         out: tuple[int, int] | None = None,
+        parameters: int = 0,
     ) -> Tensor:
-        """Emit a vector operator over `x`; `out` is its result's shape where it differs.
+        """Emit a vector operator over `x` that reads `parameters` stored values.
 
-        Where both shapes hold equally many values (`copy`), the operator is
-        stated in the shape of the result.
+        `out` is its result's shape where it differs. Where both shapes hold
+        equally many values (`copy`), the operator is stated in that of the result.
         """
         _, rows, cols = x
         out_rows, out_cols = out or (rows, cols)
@@ -99,7 +100,7 @@ class OperatorBuilder:
             rows, cols = out_rows, out_cols
         inputs = tuple(tensor[0] for tensor in (x, *others))
         changed = out_rows if out_rows != rows else None
-        self.ops.append(VectorOp(name, kind, rows, cols, inputs=inputs, out_rows=changed))
+        self.ops.append(VectorOp(name, kind, rows, cols, inputs, changed, parameters))
         return name, out_rows, out_cols
 
     def linear(self, path: str, x: Tensor, rows: int | None = None) -> Tensor:
@@ -120,8 +121,9 @@ class OperatorBuilder:
         """Emit a layer normalization, or nothing for an identity."""
         if self.is_identity(path):
             return x
-        self.expect(path, *self._norms)
-        return self.vector(path, "layernorm", x)
+        module = self.expect(path, *self._norms)
+        stored = sum(parameter.numel() for parameter in module.parameters())
+        return self.vector(path, "layernorm", x, parameters=stored)
 
     def activation(self, path: str, x: Tensor) -> Tensor:
         """Emit an activation function, or nothing for an identity."""

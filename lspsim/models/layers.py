@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -59,7 +60,7 @@ def attention(
     tokens: int,
     heads: int,
     head_dim: int,
-    biases: tuple[str, ...] = (),
+    biases: Mapping[str, int] | None = None,
 ) -> Tensor:
     """Emit scaled dot-product attention between the qkv and the output projection.
 
@@ -76,7 +77,7 @@ def attention(
     heads, head_dim
         Heads and values per head.
     biases
-        Names of what is added to the scaled scores, in order.
+        What is added to the scaled scores, in order: name, and its stored values.
 
     Returns
     -------
@@ -88,8 +89,8 @@ def attention(
         Gemm(f"{path}.qk", tokens, head_dim, tokens, groups, "activation", inputs=(q, k))
     )
     scores = build.vector(f"{path}.scale", "scale", (f"{path}.qk", groups * tokens, tokens))
-    for bias in biases:
-        scores = build.vector(f"{path}.{bias}", "add", scores)
+    for bias, stored in (biases or {}).items():
+        scores = build.vector(f"{path}.{bias}", "add", scores, parameters=stored)
     weights, _, _ = build.vector(f"{path}.softmax", "softmax", scores)
     build.ops.append(
         Gemm(f"{path}.av", tokens, tokens, head_dim, groups, "activation", inputs=(weights, v))

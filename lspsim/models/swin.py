@@ -90,6 +90,9 @@ def _attention(
     build.expect(f"{path}.softmax", nn.Softmax)
     build.place(f"{path}.relative_position_bias_table")
     qkv = build.linear(f"{path}.qkv", x)
+    biases = {"bias": module.num_heads * tokens * tokens}
+    if masked:
+        biases["mask"] = windows // build.images * tokens * tokens
     y = attention(
         build,
         path,
@@ -98,7 +101,7 @@ def _attention(
         tokens=tokens,
         heads=module.num_heads,
         head_dim=head_dim_of(path, module.num_heads, qkv),
-        biases=("bias", "mask") if masked else ("bias",),
+        biases=biases,
     )
     return build.linear(f"{path}.proj", y)
 

@@ -29,12 +29,17 @@ def walk_vit(build: OperatorBuilder, model: Any, image_size: tuple[int, int] | N
     tokens = patches + extra
 
     def add_positions(x: Tensor) -> Tensor:
-        return x if model.pos_embed is None else build.vector("pos_embed.add", "add", x)
+        if model.pos_embed is None:
+            return x
+        stored = x[1] // build.images * x[2]
+        return build.vector("pos_embed.add", "add", x, parameters=stored)
 
     if model.no_embed_class:
         x = add_positions(x)
     if prefix:
-        x = build.vector("tokens.concat", "copy", x, out=(build.images * tokens, x[2]))
+        x = build.vector(
+            "tokens.concat", "copy", x, out=(build.images * tokens, x[2]), parameters=extra * x[2]
+        )
     if not model.no_embed_class:
         x = add_positions(x)
     x = build.norm("norm_pre", x)
@@ -83,8 +88,8 @@ def _attention(build: OperatorBuilder, path: str, x: Tensor, tokens: int) -> Ten
 def _layer_scale(build: OperatorBuilder, path: str, x: Tensor) -> Tensor:
     if build.is_identity(path):
         return x
-    build.expect(path, import_timm().layers.LayerScale)
-    return build.vector(path, "scale", x)
+    module = build.expect(path, import_timm().layers.LayerScale)
+    return build.vector(path, "scale", x, parameters=module.gamma.numel())
 
 
 def _head(build: OperatorBuilder, model: Any, x: Tensor, tokens: int, extra: int) -> None:
