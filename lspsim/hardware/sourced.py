@@ -12,6 +12,7 @@ uncertain, between which bounds it lies.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, Generic, Self, TypeVar
 
@@ -32,6 +33,14 @@ class Record(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_by_alias=True, validate_by_name=False
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Annotation of a field that is written as a bare number of one fixed unit."""
+
+    name: str
+    """The unit, as docs and tables print it: `cycles`."""
 
 
 class Quantity:
@@ -117,7 +126,7 @@ class Ratio:
             )
         return number
 
-    def format(self, value: Fraction) -> float | str:
+    def format(self, value: int | Fraction) -> float | str:
         """Write a value back: as a decimal where that is exact, else as `"p/q"`."""
         decimal = float(value)
         return decimal if units.parse_ratio(decimal) == value else units.format_number(value)
