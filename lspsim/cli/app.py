@@ -1,0 +1,56 @@
+"""The command tree. Commands import what they run when they run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lspsim.cli import check, compare, doctor, hardware, simulate, trace, validate
+from lspsim.cli.errors import FriendlyGroup
+
+app = typer.Typer(
+    name="lspsim",
+    cls=FriendlyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help=(
+        "Simulate a pruned vision transformer on a block-sparse systolic accelerator.\n\n"
+        "Start with:\n\n"
+        "    lspsim simulate deit_base_patch16_224 --hw edge_32x32 --sparsity 0.5 --block 32x32"
+    ),
+)
+app.command("simulate")(simulate.simulate)
+app.command("compare")(compare.compare)
+app.command("trace")(trace.trace)
+app.command("check")(check.check)
+app.add_typer(hardware.app, name="hardware")
+app.add_typer(validate.app, name="validate")
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from lspsim import __version__
+
+        typer.echo(f"lspsim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    """Hold the options of `lspsim` itself."""
+
+
+def main() -> None:
+    """Run the command line; exit code 0, 2 (a mendable error) or 130 (Ctrl-C)."""
+    app(prog_name="lspsim")

@@ -1,0 +1,97 @@
+"""From option values to the hardware and the workload that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from lspsim.cli.options import BlockSize
+    from lspsim.hardware import Hardware
+    from lspsim.workload import Workload
+
+
+def hardware_of(name: str, settings: Sequence[str] | None) -> Hardware:
+    """Load the preset or file `name` and apply `--set` values."""
+    from lspsim.hardware import load_hardware
+
+    hardware = load_hardware(name)
+    return hardware.with_values(values_of(settings)) if settings else hardware
+
+
+def values_of(settings: Sequence[str]) -> dict[str, str]:
+    """Split `path=value` texts; the hardware reads the values as a YAML file's."""
+    values: dict[str, str] = {}
+    for text in settings:
+        path, _, value = text.partition("=")
+        if path.strip() in values:
+            raise typer.BadParameter(f"--set {path.strip()} is given twice; keep one")
+        values[path.strip()] = value.strip()
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadChoice:
+    """The options that say what runs."""
+
+    model: str
+    sparsity: float | None
+    block: BlockSize
+    seed: int
+    batch: int
+    image_size: int | None
+    masks: Path | None
+    checkpoint: Path | None
+
+    def workload(self) -> Workload:
+        """Build the workload of a timm name or a workload file, masked as asked."""
+        self._check_one_mask_source()
+        workload = self._unmasked()
+        if self.sparsity is not None:
+            from lspsim.workload.generate import random_masks
+
+            return workload.with_masks(
+                random_masks(
+                    workload,
+                    sparsity=self.sparsity,
+                    block_out=self.block.block_out,
+                    block_in=self.block.block_in,
+                    seed=self.seed,
+                )
+            )
+        if self.masks is not None:
+            from lspsim.workload.mask_io import load_masks
+
+            return workload.with_masks(load_masks(self.masks))
+        if self.checkpoint is not None:
+            from lspsim.models import load_state, masks_from_weights
+
+            return workload.with_masks(masks_from_weights(load_state(self.checkpoint), *self.block))
+        return workload
+
+    def _check_one_mask_source(self) -> None:
+        given = {
+            "--sparsity": self.sparsity,
+            "--masks": self.masks,
+            "--checkpoint": self.checkpoint,
+        }
+        named = [option for option, value in given.items() if value is not None]
+        if len(named) > 1:
+            raise typer.BadParameter(f"{' and '.join(named)} exclude each other; keep one")
+
+    def _unmasked(self) -> Workload:
+        if not self.model.endswith(".json"):
+            from lspsim.models import cached_workload
+
+            return cached_workload(self.model, batch=self.batch, image_size=self.image_size)
+        if self.batch != 1 or self.image_size is not None:
+            raise typer.BadParameter(
+                f"{self.model} fixes batch and image size; leave out --batch and --image-size"
+            )
+        from lspsim.workload.serialise import load_workload
+
+        return load_workload(self.model)
