@@ -1,0 +1,247 @@
+"""Mask thumbnails: every masked weight, its kept blocks dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lspsim.errors import ResultError
+from lspsim.report.grouping import common_name, layer_type
+from lspsim.report.plots import palette
+from lspsim.report.plots.canvas import FAINT, FONT, INK, SMALL, WIDTH_IN, axes_for
+from lspsim.workload import BlockMask, Gemm, Workload
+
+GAP = 0.16
+"""Between thumbnails, in lengths of a thumbnail's shorter side."""
+LABEL_WIDTH = 1.5
+LINE_GAP = 0.45
+MAX_HEIGHT_IN = 14.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Thumbnail:
+    """One mask as it is drawn, its shorter side 1 long."""
+
+    name: str
+    density: float
+    """Kept fraction of the real weights."""
+    cells: NDArray[np.bool_]
+    """Kept blocks, `[N, K]` blocks; `[K, N]` where `transposed`."""
+    width: float
+    height: float
+    transposed: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskLine:
+    """Masks side by side, with what they have in common."""
+
+    label: str
+    thumbnails: tuple[Thumbnail, ...]
+
+    @property
+    def height(self) -> float:
+        """Height of the tallest thumbnail."""
+        return max(thumbnail.height for thumbnail in self.thumbnails)
+
+    @property
+    def width(self) -> float:
+        """Thumbnails and the gaps between them."""
+        return sum(t.width for t in self.thumbnails) + GAP * (len(self.thumbnails) - 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskGrid:
+    """Lines of thumbnails, top to bottom."""
+
+    lines: tuple[MaskLine, ...]
+    note: str
+    """What dark and pale mean."""
+    show_density: bool
+    """Write each density under its thumbnail."""
+    show_names: bool
+    """Write each layer type over the first line's thumbnails."""
+
+    @property
+    def width(self) -> float:
+        """Width of the widest line."""
+        return max(line.width for line in self.lines)
+
+    @property
+    def height(self) -> float:
+        """All lines and the gaps under them."""
+        return sum(line.height + self.gap for line in self.lines)
+
+    @property
+    def gap(self) -> float:
+        """Space between lines."""
+        return LINE_GAP if self.show_density else GAP
+
+
+def mask_grid(workload: Workload) -> MaskGrid:
+    """Return one line per kind of layer, one thumbnail per block of the network.
+
+    Thumbnails stand upright: a weight that is wider than tall is transposed, and
+    the line's label says so.
+
+    Parameters
+    ----------
+    workload
+        Where the masks are.
+
+    Raises
+    ------
+    ResultError
+        When no GEMM has a mask.
+    """
+    kinds: dict[tuple[str, tuple[int, int]], list[tuple[str, BlockMask]]] = {}
+    for gemm, mask in _masked(workload):
+        kinds.setdefault((_pattern(gemm.name), mask.shape), []).append((gemm.name, mask))
+    lines = []
+    for (_, (n, k)), members in kinds.items():
+        thumbnails = tuple(_thumbnail(name, mask, upright=True) for name, mask in members)
+        name = common_name([name for name, _ in members])
+        kind = name.removeprefix("blocks.*.")
+        size = (
+            f"K\u00d7N = {k}\u00d7{n}" if thumbnails[0].transposed else f"N\u00d7K = {n}\u00d7{k}"
+        )
+        lines.append(MaskLine(f"{kind}\n{size}", thumbnails))
+    return MaskGrid(tuple(lines), _note(workload), show_density=True, show_names=False)
+
+
+def mask_strips(workload: Workload, blocks: int = 3) -> MaskGrid:
+    """Return some blocks of the network, one per line, their weights lying side by side.
+
+    Parameters
+    ----------
+    workload
+        Where the masks are.
+    blocks
+        Lines at most: the first block, the last, and some between.
+
+    Raises
+    ------
+    ResultError
+        When no GEMM has a mask.
+    """
+    found: dict[str, list[Thumbnail]] = {}
+    for gemm, mask in _masked(workload):
+        parent = gemm.name.removesuffix(layer_type(gemm.name)).rstrip(".")
+        found.setdefault(parent, []).append(_thumbnail(gemm.name, mask, upright=False))
+    most = max(len(thumbnails) for thumbnails in found.values())
+    full = [(name, ts) for name, ts in found.items() if len(ts) == most]
+    picks = sorted({round(i) for i in np.linspace(0, len(full) - 1, min(blocks, len(full)))})
+    lines = tuple(MaskLine(_block_label(full[i][0]), tuple(full[i][1])) for i in picks)
+    return MaskGrid(lines, _note(workload), show_density=False, show_names=True)
+
+
+def draw_masks(data: MaskGrid, *, ax: Axes | None = None) -> tuple[Figure, Axes]:
+    """Draw the thumbnails; kept blocks dark, removed ones pale."""
+    top = 0.35 if data.show_names else 0.0
+    span = LABEL_WIDTH * data.width / 12 + data.width
+    height_in = min(MAX_HEIGHT_IN, WIDTH_IN * (data.height + top) / span)
+    figure, ax = axes_for(ax, height_in=max(0.8, height_in))
+    colours = ListedColormap(["#e8edf2", palette.BLUE])
+    y = 0.0
+    for i, line in enumerate(data.lines):
+        x = 0.0
+        for thumbnail in line.thumbnails:
+            ax.imshow(
+                thumbnail.cells,
+                cmap=colours,
+                vmin=0,
+                vmax=1,
+                extent=(x, x + thumbnail.width, y + thumbnail.height, y),
+                interpolation="antialiased",
+                interpolation_stage="rgba",
+            )
+            centre = x + thumbnail.width / 2
+            if data.show_density:
+                ax.text(
+                    centre,
+                    y + thumbnail.height + 0.04,
+                    f"{100 * thumbnail.density:.0f} %",
+                    ha="center",
+                    va="top",
+                    fontsize=SMALL,
+                    color=FAINT,
+                )
+            if data.show_names and i == 0:
+                ax.text(
+                    centre,
+                    y - 0.08,
+                    layer_type(thumbnail.name),
+                    ha="center",
+                    va="bottom",
+                    fontsize=FONT,
+                    color=INK,
+                )
+            x += thumbnail.width + GAP
+        ax.text(
+            -0.02 * data.width,
+            y + line.height / 2,
+            line.label,
+            ha="right",
+            va="center",
+            fontsize=FONT,
+            color=INK,
+            linespacing=1.4,
+        )
+        y += line.height + data.gap
+    ax.text(data.width, y, data.note, ha="right", va="top", fontsize=SMALL, color=FAINT)
+    ax.set_xlim(-0.002 * data.width, data.width)
+    ax.set_ylim(y + 0.02 * data.width, -top)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    return figure, ax
+
+
+def _masked(workload: Workload) -> Iterable[tuple[Gemm, BlockMask]]:
+    """Return the GEMMs that have a mask."""
+    found = [(gemm, gemm.mask) for gemm in workload.gemms if gemm.mask is not None]
+    if not found:
+        raise ResultError(
+            f"{workload.model}: no GEMM has a mask, so there is nothing to draw; give it masks "
+            "(--sparsity, --masks)"
+        )
+    return found
+
+
+def _note(workload: Workload) -> str:
+    """Say what dark and pale mean, with the block's size where there is one only."""
+    sizes = {(mask.block_out, mask.block_in) for _, mask in _masked(workload)}
+    size = " ".join(f"{out}\u00d7{into} " for out, into in sizes) if len(sizes) == 1 else ""
+    return f"dark: kept {size}blocks of the weights; pale: removed"
+
+
+def _thumbnail(name: str, mask: BlockMask, *, upright: bool) -> Thumbnail:
+    """Lay one mask upright or flat; cells keep the real proportions of the weight."""
+    n, k = mask.shape
+    transposed = (k > n) if upright else (n > k)
+    across, down = (n, k) if transposed else (k, n)
+    short = min(n, k)
+    return Thumbnail(
+        name=name,
+        density=mask.density,
+        cells=mask.keep.T if transposed else mask.keep,
+        width=across / short,
+        height=down / short,
+        transposed=transposed,
+    )
+
+
+def _pattern(name: str) -> str:
+    """Return the name with its numbers taken out."""
+    return ".".join("*" if part.isdigit() else part for part in name.split("."))
+
+
+def _block_label(parent: str) -> str:
+    """Return `block 3` for `blocks.3`; other names as they are."""
+    head, _, number = parent.rpartition(".")
+    return f"block {number}" if head == "blocks" else parent or "model"

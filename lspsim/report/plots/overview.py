@@ -1,0 +1,64 @@
+"""One picture of one run: masks, cycles, energy."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from lspsim.report.grouping import group_layers
+from lspsim.report.plots.breakdown import (
+    cycle_breakdown,
+    cycles_of,
+    draw_breakdown,
+    energy_breakdown,
+    energy_of,
+    fold_small,
+)
+from lspsim.report.plots.canvas import FONT, INK, new_figure
+from lspsim.report.plots.masks import draw_masks, mask_strips
+from lspsim.report.quantities import percent, si
+from lspsim.report.summary import RunSummary
+from lspsim.workload import Workload
+
+
+def headline(run: RunSummary) -> str:
+    """Return the run in one line: what, how fast, how much energy."""
+    totals = run.totals
+    kept = totals.macs_executed / totals.macs_dense if totals.macs_dense else 0.0
+    return (
+        f"{run.label}: {si(totals.latency_s, 's')}, {si(totals.energy_j, 'J')}, "
+        f"{percent(kept)} of the dense MACs executed"
+    )
+
+
+def draw_overview(run: RunSummary, workload: Workload, *, min_share: float = 0.01) -> Figure:
+    """Draw masks over the cycle and energy breakdowns, which share their rows.
+
+    Parameters
+    ----------
+    run
+        The run.
+    workload
+        What ran, for its masks.
+    min_share
+        Rows below this share of both time and energy are drawn as one bar.
+
+    Raises
+    ------
+    ResultError
+        When no GEMM has a mask, or the run is empty.
+    """
+    bars = fold_small(group_layers(run.layers), [cycles_of, energy_of], min_share)
+    cycles = cycle_breakdown(run, bars)
+    energy = energy_breakdown(run, bars)
+    strips = mask_strips(workload)
+    masks_in = 7.2 * strips.height / strips.width + 0.35
+    bars_in = 1.25 + 0.21 * len(cycles.labels)
+    figure = new_figure(masks_in + bars_in + 0.3, width_in=8.0)
+    grid = figure.add_gridspec(2, 2, height_ratios=(masks_in, bars_in))
+    draw_masks(strips, ax=figure.add_subplot(grid[0, :]))
+    left = figure.add_subplot(grid[1, 0])
+    draw_breakdown(cycles, ax=left, legend_columns=2)
+    right = figure.add_subplot(grid[1, 1])
+    draw_breakdown(energy, ax=right, labels=False, legend_columns=2)
+    figure.suptitle(headline(run), fontsize=FONT + 1, color=INK, x=0.01, ha="left")
+    return figure
