@@ -1,0 +1,1 @@
+"""Predictions against published chips and other simulators. Floor 6."""
