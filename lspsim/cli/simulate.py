@@ -44,11 +44,14 @@ def simulate(
         lspsim simulate deit_base_patch16_224 --hw edge_32x32 --sparsity 0.5 --block 32x32
     """
     from lspsim.cli.inputs import WorkloadChoice, hardware_of
-    from lspsim.simulate import simulate as run
 
     hardware = hardware_of(hw, settings)
-    choice = WorkloadChoice(model, sparsity, block, seed, batch, image_size, masks, checkpoint)
-    result = run(choice.workload(), hardware, engine=engine.value)
+    workload = WorkloadChoice(
+        model, sparsity, block, seed, batch, image_size, masks, checkpoint
+    ).workload()
+    from lspsim.simulate import simulate as run
+
+    result = run(workload, hardware, engine=engine.value)
     if out is not None:
         from lspsim.report import write_run
 
