@@ -224,7 +224,10 @@ def format_number(value: int | Fraction) -> str:
 
 @lru_cache(maxsize=4096)
 def format_quantity(value: int | Fraction, dimension: Dimension) -> str:
-    """Write a quantity with the unit that gives the shortest exact number.
+    """Write a quantity exactly, with the unit that gives the handiest number.
+
+    That is one from 1 to 9999 where there is one, and of those the shortest; per bit,
+    per second, ... as in the dimension's example.
 
     Parameters
     ----------
@@ -242,10 +245,13 @@ def format_quantity(value: int | Fraction, dimension: Dimension) -> str:
         return f"0 {dimension.base}"
     exact = Fraction(value)
     best = ""
-    best_rank = (0, True)
+    best_rank = (True, 0, True)
+    below = "".join(dimension.example.partition("/")[1:])
     for unit, size in dimension.units.items():
+        if not unit.endswith(below):
+            continue
         number = format_number(exact / size)
-        rank = (len(number), abs(exact) < size)
+        rank = (not 1 <= abs(exact / size) < 10_000, len(number), abs(exact) < size)
         if not best or rank < best_rank:
             best, best_rank = f"{number} {unit}", rank
     return best

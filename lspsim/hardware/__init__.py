@@ -3,5 +3,13 @@
 from lspsim.hardware.loader import check_file, load_hardware
 from lspsim.hardware.presets import preset_names
 from lspsim.hardware.schema import Hardware
+from lspsim.hardware.tables import hardware_table, list_presets
 
-__all__ = ["Hardware", "check_file", "load_hardware", "preset_names"]
+__all__ = [
+    "Hardware",
+    "check_file",
+    "hardware_table",
+    "list_presets",
+    "load_hardware",
+    "preset_names",
+]

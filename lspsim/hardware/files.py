@@ -55,6 +55,17 @@ def read_record(
     return record
 
 
+def read_notes(path: str | PathLike[str]) -> dict[str, str]:
+    """Comments that stand behind the values of a file: in the presets, their sources.
+
+    Returns
+    -------
+    dict
+        Dotted path -> comment.
+    """
+    return yaml_text.read(_text_of(Path(path))).notes
+
+
 def _text_of(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")

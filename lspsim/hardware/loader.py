@@ -31,14 +31,25 @@ def load_hardware(name_or_path: str | PathLike[str]) -> Hardware:
         If there is no such preset or file, or if anything in it is wrong: all
         mistakes are named at once, each with file, line and column.
     """
-    if not isinstance(name_or_path, str):
-        return check_file(name_or_path)
-    if presets.is_path(name_or_path) or Path(name_or_path).is_file():
-        return check_file(name_or_path)
-    path = presets.preset_path(name_or_path)
-    if not path.is_file():
-        raise _unknown_preset(name_or_path)
-    return check_file(path)
+    return check_file(hardware_path(name_or_path))
+
+
+def hardware_path(name_or_path: str | PathLike[str]) -> Path:
+    """Where the file of a preset lies, or the path itself.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither a preset nor written as a path nor an existing file.
+    """
+    if not isinstance(name_or_path, str) or presets.is_path(name_or_path):
+        return Path(name_or_path)
+    preset = presets.preset_path(name_or_path)
+    if preset.is_file():
+        return preset
+    if Path(name_or_path).is_file():
+        return Path(name_or_path)
+    raise _unknown_preset(name_or_path)
 
 
 def check_file(path: str | PathLike[str]) -> Hardware:

@@ -131,7 +131,10 @@ class Dram(Record):
         description="From a transfer's end on the channel to its data being usable; pipelined",
     )
     burst_bytes: Bytes = Field(
-        alias="burst", default=64, description="Transfers are rounded up to this"
+        alias="burst",
+        default=64,
+        description="Transfers are rounded up to this",
+        examples=["64 B"],
     )
     energy: Sourced[EnergyPerBit] = Field(
         description="Energy of a bit moved, device and interface together"

@@ -39,6 +39,8 @@ class Document:
     """Dotted path -> place of its key."""
     values: dict[str, Mark] = field(default_factory=dict)
     """Dotted path -> place of its value."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Dotted path -> the comment that follows its value in the same line."""
     problems: list[tuple[Mark, Problem]] = field(default_factory=list)
     """What is wrong with the text itself."""
 
@@ -97,7 +99,7 @@ def read(text: str) -> Document:
         problem = Problem("", "the file holds no mapping", "write `key: value` lines")
         document.problems.append((_mark(root), problem))
     else:
-        document.data = _Reader(document).mapping(root, "", 1)
+        document.data = _Reader(document, text.splitlines()).mapping(root, "", 1)
     return document
 
 
@@ -111,8 +113,9 @@ def _mark(node: Node) -> Mark:
 class _Reader:
     """Turns YAML nodes into plain values and notes their places."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, lines: list[str]) -> None:
         self.document = document
+        self.lines = lines
         self.seen: set[int] = set()
 
     def mapping(self, node: MappingNode, path: str, depth: int) -> dict[str, Any]:
@@ -143,6 +146,7 @@ class _Reader:
             return None
         self.seen.add(id(node))
         if isinstance(node, ScalarNode):
+            self._note(node, path)
             return self._scalar(node, path)
         if depth > MAX_DEPTH:
             self._complain(_mark(node), path, "nested too deeply", "no section lies so deep")
@@ -151,6 +155,14 @@ class _Reader:
             return self.mapping(node, path, depth)
         assert isinstance(node, SequenceNode)
         return [self.value(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(node.value)]
+
+    def _note(self, node: ScalarNode, path: str) -> None:
+        """Keep the comment behind a value: presets say there where it comes from."""
+        end = node.end_mark
+        rest = self.lines[end.line][end.column :] if end.line < len(self.lines) else ""
+        comment = _COMMENT.match(rest)
+        if comment is not None:
+            self.document.notes[path] = comment.group(1)
 
     def _scalar(self, node: ScalarNode, path: str) -> Any:
         kind, text = _tag(node), str(node.value)
@@ -193,6 +205,7 @@ def _real(text: str) -> float | str:
         return text
 
 
+_COMMENT = re.compile(r"""[^#"']*\s#\s*(.*?)\s*$""")
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*")
 _NOT_TEXT = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
