@@ -102,6 +102,9 @@ class VectorOp:
         Names of its producers; None = the previous operator's output.
     out_rows
         Rows of its result where they differ from `rows` (`pool`); None = `rows`.
+    parameters
+        Stored values that it reads from DRAM (layernorm's scale and shift,
+        position embeddings), at activation width.
     """
 
     name: str
@@ -110,6 +113,7 @@ class VectorOp:
     cols: int
     inputs: tuple[str, ...] | None = None
     out_rows: int | None = None
+    parameters: int = 0
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.cols < 1 or (self.out_rows is not None and self.out_rows < 1):

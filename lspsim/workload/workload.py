@@ -25,6 +25,8 @@ class Workload:
         Name of the model they come from, for reports.
     batch
         Images per inference.
+    seed
+        Seed that its masks were drawn with, if any: for the record only.
 
     Raises
     ------
@@ -35,15 +37,23 @@ class Workload:
     ops: tuple[Op, ...]
     model: str = "custom"
     batch: int = 1
+    seed: int | None = None
     cache: dict[object, object] = field(
         default_factory=dict, repr=False, compare=False, hash=False, init=False
     )
     """Tables that floors above derive from the operators; never part of its value."""
 
-    def __init__(self, ops: Iterable[Op], model: str = "custom", batch: int = 1) -> None:
+    def __init__(
+        self,
+        ops: Iterable[Op],
+        model: str = "custom",
+        batch: int = 1,
+        seed: int | None = None,
+    ) -> None:
         object.__setattr__(self, "ops", tuple(ops))
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "batch", batch)
+        object.__setattr__(self, "seed", seed)
         object.__setattr__(self, "cache", {})
         if not self.ops:
             raise WorkloadError("a workload needs at least one operator")
@@ -71,7 +81,9 @@ class Workload:
             previous = op.name
         return tuple(out)
 
-    def with_masks(self, masks: Mapping[str, BlockMask | None]) -> Workload:
+    def with_masks(
+        self, masks: Mapping[str, BlockMask | None], seed: int | None = None
+    ) -> Workload:
         """Return the same workload with the masks of the named weight GEMMs replaced."""
         known = {op.name for op in self.ops if isinstance(op, Gemm) and op.rhs == "weight"}
         if unknown := sorted(set(masks) - known):
@@ -85,7 +97,7 @@ class Workload:
             else op
             for op in self.ops
         )
-        return Workload(ops, model=self.model, batch=self.batch)
+        return Workload(ops, model=self.model, batch=self.batch, seed=seed)
 
     @property
     def gemms(self) -> tuple[Gemm, ...]:

@@ -1,0 +1,695 @@
+"""The event engine: a program's timing as a max-plus recurrence.
+
+Two kernels, one meaning (docs/model.md, "Programs"):
+
+- `run_alone`: every channel has one requester (one core, separate channels, or
+  nothing to request), so each transfer's time follows from the one before;
+- `run_shared`: requests of several cores or classes meet at a server and are
+  granted in the order of (request time, class, core).
+
+A request becomes known only through grants at or before its own request time,
+and a grant takes at least one cycle, so granting the least known request first
+is exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+# columns of the result [segments, cores, RESULT_SIZE]
+(
+    R_END,
+    R_ARRAY,
+    R_COMPUTE,
+    R_STALL_WEIGHTS,
+    R_STALL_ACTIVATIONS,
+    R_STALL_WRITEBACK,
+    R_INDEX,
+    R_VECTOR,
+    RESULT_SIZE,
+) = range(9)
+
+FAR = np.int64(2**62)
+
+
+@njit(cache=True, inline="always")
+def fold_gap(overlap, length, rows, cols):
+    """Cycles from the last stream start to the next weight shift."""
+    if overlap == 0:
+        return 0
+    if overlap == 1:
+        return length
+    return length + rows + cols - 2
+
+
+@njit(cache=True, nogil=True)
+def run_alone(
+    rows,
+    cols,
+    output_stationary,
+    overlap,
+    ideal,
+    prefetch,
+    slots,
+    latency,
+    tile_cycles,
+    prefetchable,
+    gather,
+    v_segment,
+    v_folds,
+    v_length,
+    v_acquire,
+    v_held,
+    v_release,
+    v_header,
+    v_vector,
+    v_is_vector,
+    v_writeback,
+    v_drain,
+    v_fold_start,
+    needs,
+    a_segment,
+    a_cycles,
+    a_after,
+    seg_end,
+    out,
+):
+    """Fill `seg_end[g]` and `out[g, 0, :]` for one core whose channels nobody shares."""
+    visits = v_segment.size
+    segments = tile_cycles.size
+    slot_free = np.zeros(slots, np.int64)
+    arrival = np.zeros(slots, np.int64)
+    consumed = np.zeros(visits, np.int64)
+    tile_end = np.int64(0)
+    queued = np.int64(0)  # tile transfers so far
+    base = np.int64(0)
+    position = np.int64(0)  # queued mod slots
+    base_position = np.int64(0)
+    act_end = np.int64(0)
+    act_arrival = np.int64(0)
+    act_next = 0
+    t0 = np.int64(0)
+    v = 0
+    for g in range(segments):
+        gate = np.int64(0) if prefetch and prefetchable[g] else t0
+        tc = tile_cycles[g]
+        first = True
+        s = t0
+        length = np.int64(0)
+        compute = np.int64(0)
+        waits_w = np.int64(0)
+        waits_a = np.int64(0)
+        waits_o = np.int64(0)
+        index = np.int64(0)
+        vector = np.int64(0)
+        vector_end = t0
+        write_end = t0
+        array_end = t0
+        bank_even = t0
+        bank_odd = t0
+        banked = 0
+        while v < visits and v_segment[v] == g:
+            n = v_folds[v]
+            ready = t0
+            if v_is_vector[v]:
+                arrived = t0
+                if v_fold_start[v] >= 0:
+                    need = needs[v_fold_start[v]]
+                    while act_next <= need:
+                        if a_segment[act_next] > 0:
+                            act_end = max(act_end, seg_end[a_segment[act_next] - 1])
+                        if a_after[act_next] >= 0:
+                            act_end = max(act_end, consumed[a_after[act_next]])
+                        act_end += a_cycles[act_next]
+                        act_next += 1
+                        act_arrival = act_end + latency
+                    arrived = act_arrival
+                bank = bank_odd if banked & 1 else bank_even
+                if ideal:
+                    bank = t0
+                start = max(vector_end, arrived, bank)
+                if start > vector_end:
+                    if arrived >= start:
+                        waits_a += start - vector_end
+                    else:
+                        waits_o += start - vector_end
+                vector += v_vector[v]
+                vector_end = start + v_vector[v]
+                consumed[v] = vector_end
+                ready = vector_end
+            elif n > 0:
+                new_length = v_length[v]
+                acquire = v_acquire[v] > 0
+                held = v_held[v]
+                release = v_release[v] == 1
+                header = v_header[v]
+                if acquire:
+                    base = queued
+                    base_position = position
+                bank = bank_odd if banked & 1 else bank_even
+                if ideal:
+                    bank = t0
+                compute += n * new_length
+                if output_stationary:
+                    arrived = t0
+                    if acquire:
+                        for i in range(held):
+                            tile_end = max(tile_end, slot_free[position], gate) + tc
+                            if i == 0:
+                                tile_end += header
+                            arrival[position] = tile_end + latency
+                            queued += 1
+                            position += 1
+                            if position == slots:
+                                position = 0
+                    if held > 0:
+                        arrived = arrival[(base + held - 1) % slots]
+                    if first:
+                        s_base = t0
+                    elif overlap == 0:
+                        s_base = s + length + max(0, rows - new_length)
+                    else:
+                        s_base = s + length + rows + cols - 2
+                    streamed = t0
+                    if v_fold_start[v] >= 0:
+                        need = needs[v_fold_start[v]]
+                        while act_next <= need:
+                            if a_segment[act_next] > 0:
+                                act_end = max(act_end, seg_end[a_segment[act_next] - 1])
+                            if a_after[act_next] >= 0:
+                                act_end = max(act_end, consumed[a_after[act_next]])
+                            act_end += a_cycles[act_next]
+                            act_next += 1
+                            act_arrival = act_end + latency
+                        streamed = act_arrival
+                    s = max(s_base, arrived, streamed, bank)
+                    wait = s - s_base
+                    if wait > 0:
+                        if arrived == s:
+                            if acquire:
+                                part = min(wait, header)
+                                index += part
+                                wait -= part
+                            waits_w += wait
+                        elif streamed == s:
+                            waits_a += wait
+                        else:
+                            waits_o += wait
+                    if release and held > 0:
+                        for i in range(held):
+                            slot_free[(base + i) % slots] = s + new_length
+                    first = False
+                else:
+                    place = base_position
+                    plain = acquire and release and v_fold_start[v] < 0
+                    for i in range(n):
+                        if plain and i > 0:
+                            break
+                        arrived = t0
+                        if acquire:
+                            tile_end = max(tile_end, slot_free[position], gate) + tc
+                            if i == 0:
+                                tile_end += header
+                            arrival[position] = tile_end + latency
+                            queued += 1
+                            position += 1
+                            if position == slots:
+                                position = 0
+                        if held > 0:
+                            arrived = arrival[place]
+                        if first:
+                            w_base = t0
+                            s_base = t0 + rows
+                            after = t0
+                            first = False
+                        else:
+                            w_base = s + fold_gap(overlap, length, rows, cols)
+                            after = s + length
+                            s_base = max(w_base + rows, after)
+                        w = max(w_base, arrived)
+                        streamed = t0
+                        if v_fold_start[v] >= 0:
+                            need = needs[v_fold_start[v] + i]
+                            while act_next <= need:
+                                if a_segment[act_next] > 0:
+                                    act_end = max(act_end, seg_end[a_segment[act_next] - 1])
+                                if a_after[act_next] >= 0:
+                                    act_end = max(act_end, consumed[a_after[act_next]])
+                                act_end += a_cycles[act_next]
+                                act_next += 1
+                                act_arrival = act_end + latency
+                            streamed = act_arrival
+                        s = max(w + rows, after, streamed)
+                        if i == 0:
+                            s = max(s, bank)
+                        wait = s - s_base
+                        if wait > 0:
+                            if arrived + rows == s:
+                                if i == 0 and acquire:
+                                    part = min(wait, header)
+                                    index += part
+                                    wait -= part
+                                waits_w += wait
+                            elif streamed == s:
+                                waits_a += wait
+                            else:
+                                waits_o += wait
+                        length = new_length
+                        if held > 0:
+                            if release:
+                                slot_free[place] = w + rows
+                            place += 1
+                            if place == slots:
+                                place = 0
+                    if plain and n > 1:
+                        # later folds of a visit can only wait for their tiles
+                        gap = fold_gap(overlap, new_length, rows, cols)
+                        pace = max(gap + rows, new_length)
+                        before = s
+                        tile_end = max(tile_end, gate)
+                        for _ in range(n - 1):
+                            tile_end = max(tile_end, slot_free[position]) + tc
+                            w = max(s + gap, tile_end + latency)
+                            s = max(w + rows, s + new_length)
+                            slot_free[position] = w + rows
+                            position += 1
+                            if position == slots:
+                                position = 0
+                        queued += n - 1
+                        waits_w += s - before - (n - 1) * pace
+                length = new_length
+                consumed[v] = s + length
+                array_end = s + length + rows + cols
+                ready = array_end
+            if not v_is_vector[v] and v_vector[v] > 0:
+                vector_end = max(ready, vector_end) + v_vector[v]
+                ready = vector_end
+            request = v_writeback[v]
+            if v_acquire[v] == 0:
+                request += v_header[v]
+            write_end = max(ready, write_end) + request + v_drain[v]
+            if n > 0 or v_is_vector[v]:
+                if banked & 1:
+                    bank_odd = write_end
+                else:
+                    bank_even = write_end
+                banked += 1
+            v += 1
+        row = out[g, 0]
+        row[R_COMPUTE] = compute
+        row[R_ARRAY] = array_end - t0 - waits_w - waits_a - waits_o - index if compute > 0 else 0
+        tail = max(array_end, vector_end)
+        if vector == 0:
+            vector = tail - array_end
+        end = max(tail, write_end)
+        row[R_STALL_WEIGHTS] = waits_w
+        row[R_STALL_ACTIVATIONS] = waits_a
+        row[R_STALL_WRITEBACK] = waits_o + end - tail
+        row[R_INDEX] = index
+        row[R_VECTOR] = vector
+        row[R_END] = end
+        t0 = end + gather[g]
+        seg_end[g] = t0
+
+
+# per-core state of `run_shared`
+(
+    C_VISIT,  # visit whose folds come next
+    C_FOLD,
+    C_S,
+    C_LENGTH,
+    C_STARTED,  # a fold of this segment has run
+    C_SHIFTED,  # the next fold's weights are shifted in (its slot may be free before it starts)
+    C_SHIFT,  # when that shift began
+    C_TILE_READY,  # when the shifted tile alone would let the fold start
+    C_BASE,  # queue number of the held tiles' first
+    C_ACQUIRED,  # tiles of the visits that are over
+    C_TILE_VISIT,  # visit whose tile transfers come next
+    C_TILE_INDEX,
+    C_QUEUED,  # tile transfers granted
+    C_RELEASED,  # slots freed, in order
+    C_TILE_END,
+    C_ACT_NEXT,
+    C_ACT_END,
+    C_VECTOR_END,
+    C_WRITE_VISIT,  # visit whose write-back comes next
+    C_WRITE_END,
+    C_BANKED,  # bank users so far in this segment
+    C_BANKS_FREE,  # bank users whose write-back has ended
+    C_BANK_EVEN,
+    C_BANK_ODD,
+    C_ARRAY_END,
+    C_DONE,  # nothing left in this segment
+    STATE_SIZE,
+) = range(27)
+
+
+@njit(cache=True, nogil=True)
+def run_shared(
+    rows,
+    cols,
+    output_stationary,
+    overlap,
+    ideal,
+    shared,
+    prefetch,
+    slots,
+    latency,
+    tile_cycles,
+    prefetchable,
+    gather,
+    visit_start,
+    v_segment,
+    v_folds,
+    v_length,
+    v_acquire,
+    v_held,
+    v_release,
+    v_header,
+    v_vector,
+    v_is_vector,
+    v_writeback,
+    v_drain,
+    v_fold_start,
+    needs,
+    act_start,
+    a_segment,
+    a_cycles,
+    a_after,
+    seg_end,
+    out,
+):
+    """Fill `seg_end[g]` and `out[g, p, :]`; return -1, or the segment that can never end."""
+    cores = visit_start.size - 1
+    segments = tile_cycles.size
+    slot_free = np.zeros((cores, slots), np.int64)
+    arrival = np.zeros((cores, slots), np.int64)
+    consumed = np.zeros(v_segment.size, np.int64)
+    ready = np.zeros(v_segment.size, np.int64)
+    act_arrival = np.zeros(a_cycles.size, np.int64)
+    state = np.zeros((cores, STATE_SIZE), np.int64)
+    request = np.full((cores, 3), FAR, np.int64)
+    held_time = np.zeros((cores, 3), np.int64)  # channel cycles of the known requests
+    channel = np.zeros(3, np.int64)
+    for p in range(cores):
+        state[p, C_VISIT] = visit_start[p]
+        state[p, C_TILE_VISIT] = visit_start[p]
+        state[p, C_WRITE_VISIT] = visit_start[p]
+        state[p, C_ACT_NEXT] = act_start[p]
+    g = 0
+    t0 = np.int64(0)
+    turn = -1  # core to look at again; -1 = all of them
+    while True:
+        lowest = 0 if turn < 0 else turn
+        highest = cores if turn < 0 else turn + 1
+        for p in range(lowest, highest):
+            st = state[p]
+            row = out[g, p]
+            last = visit_start[p + 1]
+            if turn < 0:  # a new segment
+                st[C_S] = t0
+                st[C_LENGTH] = 0
+                st[C_STARTED] = 0
+                st[C_VECTOR_END] = t0
+                st[C_WRITE_END] = t0
+                st[C_BANKED] = 0
+                st[C_BANKS_FREE] = 0
+                st[C_BANK_EVEN] = t0
+                st[C_BANK_ODD] = t0
+                st[C_ARRAY_END] = t0
+                st[C_DONE] = 0
+            while True:
+                # --- folds, as far as their operands are known
+                v = st[C_VISIT]
+                while v < last and v_segment[v] == g:
+                    n = v_folds[v]
+                    first_need = v_fold_start[v]
+                    bank_known = ideal or st[C_BANKED] - st[C_BANKS_FREE] < 2
+                    bank = st[C_BANK_ODD] if st[C_BANKED] & 1 else st[C_BANK_EVEN]
+                    if ideal:
+                        bank = t0
+                    if v_is_vector[v]:
+                        if not bank_known:
+                            break
+                        arrived = t0
+                        if first_need >= 0:
+                            need = act_start[p] + needs[first_need]
+                            if need >= st[C_ACT_NEXT]:
+                                break
+                            arrived = act_arrival[need]
+                        before = st[C_VECTOR_END]
+                        start = max(before, arrived, bank)
+                        if start > before:
+                            if arrived >= start:
+                                row[R_STALL_ACTIVATIONS] += start - before
+                            else:
+                                row[R_STALL_WRITEBACK] += start - before
+                        row[R_VECTOR] += v_vector[v]
+                        st[C_VECTOR_END] = start + v_vector[v]
+                        consumed[v] = st[C_VECTOR_END]
+                        ready[v] = st[C_VECTOR_END]
+                        st[C_BANKED] += 1
+                    else:
+                        done = t0
+                        if n > 0:
+                            length = v_length[v]
+                            held = v_held[v]
+                            acquire = v_acquire[v] > 0
+                            release = v_release[v] == 1
+                            i = st[C_FOLD]
+                            s = st[C_S]
+                            old = st[C_LENGTH]
+                            base = st[C_ACQUIRED] if acquire else st[C_BASE]
+                            gap = fold_gap(overlap, old, rows, cols)
+                            while i < n:
+                                started = st[C_STARTED]
+                                if st[C_SHIFTED] == 0:
+                                    arrived = t0
+                                    place = 0
+                                    if held > 0:
+                                        tile = base + (held - 1 if output_stationary else i)
+                                        if tile >= st[C_QUEUED]:
+                                            break
+                                        place = tile % slots
+                                        arrived = arrival[p, place]
+                                    st[C_SHIFTED] = 1
+                                    st[C_TILE_READY] = arrived
+                                    if not output_stationary:
+                                        w = max(s + gap if started else t0, arrived)
+                                        st[C_SHIFT] = w
+                                        st[C_TILE_READY] = arrived + rows
+                                        if held > 0 and release:
+                                            slot_free[p, place] = w + rows
+                                            st[C_RELEASED] += 1
+                                if i == 0 and not bank_known:
+                                    break
+                                streamed = t0
+                                if first_need >= 0:
+                                    need = act_start[p] + needs[first_need + i]
+                                    if need >= st[C_ACT_NEXT]:
+                                        break
+                                    streamed = act_arrival[need]
+                                tile_ready = st[C_TILE_READY]
+                                if output_stationary:
+                                    if started == 0:
+                                        s_base = t0
+                                    elif overlap == 0:
+                                        s_base = s + old + max(0, rows - length)
+                                    else:
+                                        s_base = s + old + rows + cols - 2
+                                    s = max(s_base, tile_ready, streamed)
+                                else:
+                                    s_base = t0 + rows
+                                    after = t0
+                                    if started:
+                                        after = s + old
+                                        s_base = max(s + gap + rows, after)
+                                    s = max(st[C_SHIFT] + rows, after, streamed)
+                                if i == 0:
+                                    s = max(s, bank)
+                                wait = s - s_base
+                                if wait > 0:
+                                    if tile_ready == s:
+                                        if i == 0 and acquire:
+                                            part = min(wait, v_header[v])
+                                            row[R_INDEX] += part
+                                            wait -= part
+                                        row[R_STALL_WEIGHTS] += wait
+                                    elif streamed == s:
+                                        row[R_STALL_ACTIVATIONS] += wait
+                                    else:
+                                        row[R_STALL_WRITEBACK] += wait
+                                if old != length:
+                                    old = length
+                                    gap = fold_gap(overlap, old, rows, cols)
+                                st[C_STARTED] = 1
+                                row[R_COMPUTE] += length
+                                if output_stationary and held > 0 and release:
+                                    for r in range(held):
+                                        slot_free[p, (base + r) % slots] = s + length
+                                    st[C_RELEASED] += held
+                                st[C_SHIFTED] = 0
+                                i += 1
+                            st[C_S] = s
+                            st[C_LENGTH] = old
+                            st[C_FOLD] = i
+                            if i < n:
+                                break
+                            st[C_FOLD] = 0
+                            if acquire:
+                                st[C_BASE] = base
+                                st[C_ACQUIRED] = base + v_acquire[v]
+                            consumed[v] = s + length
+                            done = s + length + rows + cols
+                            st[C_ARRAY_END] = done
+                            st[C_BANKED] += 1
+                        if v_vector[v] > 0:
+                            done = max(done, st[C_VECTOR_END]) + v_vector[v]
+                            st[C_VECTOR_END] = done
+                        ready[v] = done
+                    v += 1
+                st[C_VISIT] = v
+                # --- write-backs that need no channel
+                changed = False
+                u = st[C_WRITE_VISIT]
+                request[p, 2] = FAR
+                while u < v:
+                    cycles = v_writeback[u]
+                    if v_acquire[u] == 0:
+                        cycles += v_header[u]
+                    at = max(ready[u], st[C_WRITE_END])
+                    if cycles > 0:
+                        request[p, 2] = at
+                        held_time[p, 2] = cycles
+                        break
+                    st[C_WRITE_END] = at + v_drain[u]
+                    if v_folds[u] > 0 or v_is_vector[u]:
+                        if st[C_BANKS_FREE] & 1:
+                            st[C_BANK_ODD] = st[C_WRITE_END]
+                        else:
+                            st[C_BANK_EVEN] = st[C_WRITE_END]
+                        st[C_BANKS_FREE] += 1
+                        changed = True
+                    u += 1
+                st[C_WRITE_VISIT] = u
+                if not changed:
+                    break
+            if (
+                st[C_DONE] == 0
+                and st[C_WRITE_VISIT] == st[C_VISIT]
+                and (st[C_VISIT] == last or v_segment[st[C_VISIT]] != g)
+            ):
+                st[C_DONE] = 1
+            # --- the next tile request
+            request[p, 0] = FAR
+            u = st[C_TILE_VISIT]
+            while u < last and v_acquire[u] == 0:
+                u += 1
+            st[C_TILE_VISIT] = u
+            if u < last:
+                k = st[C_QUEUED]
+                h = v_segment[u]
+                free_gate = prefetch and prefetchable[h]
+                if (h == g or (free_gate and h > g)) and k - slots < st[C_RELEASED]:
+                    at = st[C_TILE_END]
+                    if k >= slots:
+                        at = max(at, slot_free[p, k % slots])
+                    if not free_gate:
+                        at = max(at, t0)
+                    request[p, 0] = at
+                    held_time[p, 0] = tile_cycles[h]
+                    if st[C_TILE_INDEX] == 0:
+                        held_time[p, 0] += v_header[u]
+            # --- the next activation request
+            request[p, 1] = FAR
+            a = st[C_ACT_NEXT]
+            if a < act_start[p + 1] and a_segment[a] <= g:
+                at = st[C_ACT_END]
+                if a_segment[a] > 0:
+                    at = max(at, seg_end[a_segment[a] - 1])
+                known = True
+                if a_after[a] >= 0:
+                    waits_for = visit_start[p] + a_after[a]
+                    if waits_for < st[C_VISIT]:
+                        at = max(at, consumed[waits_for])
+                    else:
+                        known = False
+                if known:
+                    request[p, 1] = at
+                    held_time[p, 1] = a_cycles[a]
+        # --- the segment's end
+        over = True
+        for p in range(cores):
+            if state[p, C_DONE] == 0:
+                over = False
+                break
+        if over:
+            latest = t0
+            for p in range(cores):
+                st = state[p]
+                row = out[g, p]
+                waits = (
+                    row[R_STALL_WEIGHTS]
+                    + row[R_STALL_ACTIVATIONS]
+                    + row[R_STALL_WRITEBACK]
+                    + row[R_INDEX]
+                )
+                if row[R_COMPUTE] > 0:
+                    row[R_ARRAY] = st[C_ARRAY_END] - t0 - waits
+                tail = max(st[C_ARRAY_END], st[C_VECTOR_END])
+                if row[R_VECTOR] == 0:
+                    row[R_VECTOR] = tail - st[C_ARRAY_END]
+                end = max(tail, st[C_WRITE_END])
+                row[R_STALL_WRITEBACK] += end - tail
+                row[R_END] = end
+                latest = max(latest, end)
+            t0 = latest + gather[g]
+            seg_end[g] = t0
+            g += 1
+            if g == segments:
+                return -1
+            turn = -1
+            continue
+        # --- grant the first request
+        best = FAR
+        best_core = -1
+        best_class = 0
+        for c in range(3):
+            for p in range(cores):
+                if request[p, c] < best:
+                    best = request[p, c]
+                    best_core = p
+                    best_class = c
+        if best_core < 0:
+            return g
+        p = best_core
+        st = state[p]
+        server = 0 if shared else best_class
+        end = max(channel[server], best) + held_time[p, best_class]
+        channel[server] = end
+        if best_class == 0:
+            k = st[C_QUEUED]
+            arrival[p, k % slots] = end + latency
+            st[C_TILE_END] = end
+            st[C_QUEUED] = k + 1
+            st[C_TILE_INDEX] += 1
+            if st[C_TILE_INDEX] == v_acquire[st[C_TILE_VISIT]]:
+                st[C_TILE_INDEX] = 0
+                st[C_TILE_VISIT] += 1
+        elif best_class == 1:
+            a = st[C_ACT_NEXT]
+            act_arrival[a] = end + latency
+            st[C_ACT_END] = end
+            st[C_ACT_NEXT] = a + 1
+        else:
+            u = st[C_WRITE_VISIT]
+            st[C_WRITE_END] = end + v_drain[u]
+            if v_folds[u] > 0 or v_is_vector[u]:
+                if st[C_BANKS_FREE] & 1:
+                    st[C_BANK_ODD] = st[C_WRITE_END]
+                else:
+                    st[C_BANK_EVEN] = st[C_WRITE_END]
+                st[C_BANKS_FREE] += 1
+            st[C_WRITE_VISIT] = u + 1
+        turn = p
