@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -143,8 +144,9 @@ def _window_cycles(
         close = difflib.get_close_matches(window.layer, known, n=3, cutoff=0.4)
         hint = f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(known[:8])}"
         raise ResultError(f"no layer is called {window.layer!r}; {hint}")
-    start = 0 if window.start_s is None else int(window.start_s * clock_hz)
-    end = over if window.end_s is None else -int(-window.end_s * clock_hz // 1)
+    # Times are floats: a hundredth of a cycle is rounding, not a wish.
+    start = 0 if window.start_s is None else math.floor(window.start_s * clock_hz + 0.01)
+    end = over if window.end_s is None else math.ceil(window.end_s * clock_hz - 0.01)
     if start < 0 or end <= start or start >= over:
         raise ResultError(
             f"the window from {_us(start, clock_hz)} to {_us(end, clock_hz)} is empty; the run "

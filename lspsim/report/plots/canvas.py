@@ -44,6 +44,7 @@ def quiet(ax: Axes, *, grid: str = "") -> None:
         ax.spines[side].set_color(FAINT)
         ax.spines[side].set_linewidth(0.6)
     ax.tick_params(labelsize=FONT, color=FAINT, labelcolor=INK, width=0.6, length=3)
+    ax.tick_params(which="minor", color=FAINT, width=0.4, length=2)
     ax.xaxis.label.set_fontsize(FONT)
     ax.yaxis.label.set_fontsize(FONT)
     if grid == "x":

@@ -139,6 +139,8 @@ def draw_roofline(data: Roofline, *, ax: Axes | None = None) -> tuple[Figure, Ax
     )
     if data.dram_bytes_per_cycle is not None:
         middle = math.sqrt(low * ridge)
+        # The text turns with the line: at a point of a log-log plot the line's direction in
+        # data coordinates is the point itself.
         ax.annotate(
             f"DRAM: {data.dram_bytes_per_cycle:.3g} bytes per cycle",
             (middle, data.roof(middle)),
@@ -146,7 +148,7 @@ def draw_roofline(data: Roofline, *, ax: Axes | None = None) -> tuple[Figure, Ax
             textcoords="offset points",
             ha="center",
             va="bottom",
-            rotation=45,
+            rotation=math.degrees(math.atan2(data.roof(middle), middle)),
             rotation_mode="anchor",
             transform_rotates_text=True,
             fontsize=SMALL,
