@@ -55,11 +55,8 @@ def cached_workload(name: str, batch: int = 1, image_size: ImageSize | None = No
         As `workload_from_model`.
     """
     path = cache_dir() / "workloads" / f"{_key(name, batch, image_size)}.json"
-    if path.is_file():
-        try:
-            return load_workload(path, masks={})
-        except WorkloadError:
-            pass  # damaged, or of another layout: made anew below and replaced
+    if (kept := _read(path)) is not None:
+        return kept
     from lspsim.models.extract import workload_from_model
 
     workload = workload_from_model(name, batch, image_size=image_size)
@@ -74,6 +71,14 @@ def cached_workload(name: str, batch: int = 1, image_size: ImageSize | None = No
             stacklevel=2,
         )
     return workload
+
+
+def _read(path: Path) -> Workload | None:
+    """Return the entry, or None if there is none or it is damaged: it is then made anew."""
+    try:
+        return load_workload(path, masks={})
+    except WorkloadError:
+        return None
 
 
 def cache_dir() -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -117,16 +118,20 @@ def _read_safetensors(path: Path) -> Any:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # decided below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).partition("\n")[0]
+        # torch's text is long and advises to run the code after all
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"an object ({found[1]})" if found else "something"
         raise ModelError(
-            f"checkpoint {path}: refused, it is corrupted or holds objects other than tensors, "
-            f"which could run code ({reason}); save model.state_dict(), best as .safetensors"
+            f"checkpoint {path}: refused, it holds {what} besides tensors, which could run "
+            "code, or is corrupted; save model.state_dict(), best as .safetensors"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # a damaged stream leads its reader to any error at all
+        reason = f"{type(error).__name__} {error}".partition("\n")[0].partition(". ")[0]
         raise ModelError(
-            f"checkpoint {path}: not a torch checkpoint, or corrupted ({reason}); download or save "
-            "it again"
+            f"checkpoint {path}: not a torch checkpoint, or corrupted ({reason.strip()}); download "
+            "or save it again"
         ) from error

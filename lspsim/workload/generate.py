@@ -129,7 +129,8 @@ def mask_from_weight(weight: NDArray[Any], block_out: int, block_in: int) -> Blo
     rows, cols = ceil_div(n, block_out), ceil_div(k, block_in)
     nonzero = np.zeros((rows * block_out, cols * block_in), np.bool_)
     nonzero[:n, :k] = weight != 0
-    keep: NDArray[np.bool_] = nonzero.reshape(rows, block_out, cols, block_in).any(axis=(1, 3))
+    blocks = nonzero.reshape(rows, block_out, cols, block_in)
+    keep: NDArray[np.bool_] = np.logical_or.reduce(blocks, axis=(1, 3))
     return BlockMask(keep, block_out, block_in, shape=(n, k))
 
 

@@ -123,8 +123,8 @@ def _decode(entry: Any, masks: Mapping[str, BlockMask], where: str) -> Op:
     if not isinstance(entry, dict) or entry.get("op") not in _TYPES:
         raise WorkloadError(f"{where}: an operator is an object with op {' or '.join(_TYPES)}")
     values = dict(entry)
-    cls = _TYPES[values.pop("op")]
-    hints = _hints(cls)
+    kind = values.pop("op")
+    cls, hints = _TYPES[kind], _hints(kind)
     if isinstance(values.get("inputs"), list):
         values["inputs"] = tuple(values["inputs"])
     if isinstance(values.get("mask"), str):
@@ -159,8 +159,8 @@ def _mask(digest: str, mask: BlockMask | None, where: str) -> BlockMask:
 
 
 @functools.cache
-def _hints(cls: type[Gemm] | type[VectorOp]) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+def _hints(kind: str) -> dict[str, Any]:
+    return typing.get_type_hints(_TYPES[kind])
 
 
 def _fits(value: Any, hint: Any) -> bool:
