@@ -30,7 +30,7 @@ def test_every_public_name_is_there(name):
 
 def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="'lspsim' has no attribute 'simulator'"):
-        lspsim.simulator
+        lspsim.simulator  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_simulate_json_has_the_promised_fields(run, small):
     data = simulated(run, small)
     assert {"schema", "model", "hardware", "engine", "totals", "layers", "provenance"} <= set(data)
     assert set(data["totals"]) >= TOTALS
-    assert [layer["name"] for layer in data["layers"]][0] == "blocks.0.mlp.fc1"
+    assert next(layer["name"] for layer in data["layers"]) == "blocks.0.mlp.fc1"
     for layer in data["layers"]:
         assert set(layer) >= LAYER
     assert sum(layer["cycles_total"] for layer in data["layers"]) == data["totals"]["cycles_total"]
@@ -185,9 +185,9 @@ def test_a_timm_model_at_another_size_and_batch(run):
     plain = one_object(run(*words))
     large = one_object(run(*words, "--batch", "2", "--image-size", "384"))
     assert plain["model"].startswith("deit_tiny_patch16_224")
-    qkv = [layer for layer in plain["layers"] if layer["name"] == "blocks.0.attn.qkv"][0]
+    qkv = next(layer for layer in plain["layers"] if layer["name"] == "blocks.0.attn.qkv")
     assert (qkv["m"], qkv["k"], qkv["n"]) == (197, 192, 576)
-    qkv = [layer for layer in large["layers"] if layer["name"] == "blocks.0.attn.qkv"][0]
+    qkv = next(layer for layer in large["layers"] if layer["name"] == "blocks.0.attn.qkv")
     assert qkv["m"] == 2 * 577
 
 
