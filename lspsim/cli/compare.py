@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lspsim.cli import options
-from lspsim.cli.options import Engine, Format
 
 if TYPE_CHECKING:
     from lspsim.report.compare import LayerDifference
@@ -42,8 +41,8 @@ def compare(
     image_size: options.ImageSize = None,
     masks: options.Masks = None,
     checkpoint: options.Checkpoint = None,
-    engine: options.EngineOption = Engine.event,
-    fmt: options.FormatOption = Format.table,
+    engine: options.EngineOption = "event",
+    fmt: options.FormatOption = "table",
     all_layers: options.AllLayers = False,
 ) -> None:
     """Compare two designs layer by layer, time by bucket.
@@ -73,15 +72,15 @@ def compare(
     )
     first, second = both(a, b, settings, choice)
     comparison = compare_runs(
-        first.summary(engine.value),
-        second.summary(engine.value),
+        first.summary(engine),
+        second.summary(engine),
         collapse=not all_layers,
         label_a=first.label,
         label_b=second.label,
     )
-    if fmt is Format.json:
+    if fmt == "json":
         print_json(comparison.to_dict())
-    elif fmt is Format.csv:
+    elif fmt == "csv":
         print_rows([_row(layer) for layer in comparison.layers])
     else:
         print_rich(

@@ -13,6 +13,7 @@ import typer
 from lspsim.cli.inputs import WorkloadChoice, values_of
 
 if TYPE_CHECKING:
+    from lspsim.cli.options import Engine
     from lspsim.hardware import Hardware
     from lspsim.report import RunDirectory, RunSummary
     from lspsim.workload import Workload
@@ -61,7 +62,7 @@ class Design:
             )
         return self.run.workload
 
-    def summary(self, engine: str) -> RunSummary:
+    def summary(self, engine: Engine) -> RunSummary:
         """Read the run, or simulate where there is none or something was changed."""
         if self.run is not None and not self.settings and self.given is None:
             return self.run.summary

@@ -7,12 +7,12 @@ from dataclasses import asdict
 
 import typer
 
-from lspsim.cli.options import Format, FormatOption
+from lspsim.cli.options import FormatOption
 
 STYLE = {"ok": "green", "absent": "yellow", "problem": "bold red"}
 
 
-def doctor(fmt: FormatOption = Format.table) -> None:
+def doctor(fmt: FormatOption = "table") -> None:
     """Report versions and what works here; paste it into a bug report.
 
     Exit code 1 when something is broken. Example: lspsim doctor
@@ -21,11 +21,11 @@ def doctor(fmt: FormatOption = Format.table) -> None:
     from lspsim.doctor import examine
 
     findings = examine()
-    if fmt is Format.json:
+    if fmt == "json":
         typer.echo(
             json.dumps({"schema": "lspsim/doctor/v1", "findings": list(map(asdict, findings))})
         )
-    elif fmt is Format.csv:
+    elif fmt == "csv":
         print_rows([asdict(finding) for finding in findings])
     else:
         print_table(

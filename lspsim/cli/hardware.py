@@ -7,13 +7,12 @@ from typing import Annotated
 import typer
 
 from lspsim.cli import options
-from lspsim.cli.options import Format
 
 app = typer.Typer(no_args_is_help=True, help="List and show hardware descriptions.")
 
 
 @app.command("list")
-def list_(fmt: options.FormatOption = Format.table) -> None:
+def list_(fmt: options.FormatOption = "table") -> None:
     """List the presets that come with lspsim.
 
     Example: lspsim hardware list
@@ -22,10 +21,10 @@ def list_(fmt: options.FormatOption = Format.table) -> None:
     from lspsim.hardware.tables import PresetRow, list_presets
 
     rows = list_presets()
-    if fmt is Format.json:
+    if fmt == "json":
         presets = [row._asdict() for row in rows]
         print_json({"schema": "lspsim/hardware-list/v1", "presets": presets})
-    elif fmt is Format.csv:
+    elif fmt == "csv":
         print_rows([row._asdict() for row in rows])
     else:
         print_table(PresetRow._fields, rows)
@@ -40,7 +39,7 @@ def show(
         ),
     ],
     settings: options.Settings = None,
-    fmt: options.FormatOption = Format.table,
+    fmt: options.FormatOption = "table",
     as_yaml: Annotated[
         bool,
         typer.Option("--yaml", help="Print a complete config file, to start your own from."),
@@ -59,9 +58,9 @@ def show(
     from lspsim.cli.output import print_json, print_rows, print_table
     from lspsim.hardware.tables import SettingRow, hardware_table
 
-    if fmt is Format.json:
+    if fmt == "json":
         print_json(hardware.to_document())
-    elif fmt is Format.csv:
+    elif fmt == "csv":
         print_rows([row._asdict() for row in hardware_table(hardware)])
     else:
         print_table(SettingRow._fields, hardware_table(hardware))

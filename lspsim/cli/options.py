@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 
-
-class Engine(StrEnum):
-    """Engines that `simulate` knows."""
-
-    event = "event"
-    analytic = "analytic"
-    reference = "reference"
-
-
-class Format(StrEnum):
-    """What a command prints on stdout."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
+Engine = Literal["event", "analytic", "reference"]
+Format = Literal["table", "json", "csv"]
 
 
 class BlockSize(NamedTuple):

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from lspsim.cli import options
-from lspsim.cli.options import Engine, Format
 
 
 def simulate(
@@ -22,8 +21,8 @@ def simulate(
     masks: options.Masks = None,
     checkpoint: options.Checkpoint = None,
     settings: options.Settings = None,
-    engine: options.EngineOption = Engine.event,
-    fmt: options.FormatOption = Format.table,
+    engine: options.EngineOption = "event",
+    fmt: options.FormatOption = "table",
     out: Annotated[
         Path | None,
         typer.Option(
@@ -51,17 +50,17 @@ def simulate(
     ).workload()
     from lspsim.simulate import simulate as run
 
-    result = run(workload, hardware, engine=engine.value)
+    result = run(workload, hardware, engine=engine)
     if out is not None:
         from lspsim.report import write_run
 
         write_run(result, out, overwrite=overwrite)
         typer.echo(f"written: {out}", err=True)
-    if fmt is Format.json:
+    if fmt == "json":
         from lspsim.cli.output import print_json
 
         print_json(result.to_dict())
-    elif fmt is Format.csv:
+    elif fmt == "csv":
         from lspsim.report.tables import layers_csv
 
         typer.echo(layers_csv(result), nl=False)
