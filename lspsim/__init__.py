@@ -21,20 +21,25 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from lspsim.errors import (
+    from lspsim.public import (
+        BlockMask,
         ConfigError,
+        Gemm,
+        Hardware,
         LspsimError,
         MissingDependencyError,
         ModelError,
         ResultError,
         ScheduleError,
+        SimulationResult,
         UnsupportedOperatorError,
+        VectorOp,
+        Workload,
         WorkloadError,
+        load_hardware,
+        simulate,
+        workload_from_model,
     )
-    from lspsim.hardware import Hardware, load_hardware
-    from lspsim.models import workload_from_model
-    from lspsim.simulate import SimulationResult, simulate
-    from lspsim.workload import BlockMask, Gemm, VectorOp, Workload
 
 __all__ = [
     "BlockMask",

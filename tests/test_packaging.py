@@ -1,5 +1,6 @@
 """What a newcomer meets: the public names, the README's commands, the floors."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -26,6 +27,10 @@ def python(code):
 @pytest.mark.parametrize("name", lspsim.__all__)
 def test_every_public_name_is_there(name):
     assert getattr(lspsim, name).__name__.rpartition(".")[2] == name
+
+
+def test_type_checkers_see_the_same_names():
+    assert importlib.import_module("lspsim.public").__all__ == lspsim.__all__
 
 
 def test_unknown_names_are_attribute_errors():
