@@ -20,8 +20,8 @@ from lspsim.errors import LspsimError
 
 _NUMBER = re.compile(
     r"""[+-]?(?:
-        \d{1,40}/\d{1,40}                                        # 1/3
-        |(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,2})?  # 25.6, 1e9
+        \d{1,400}/\d{1,400}                                        # 1/3
+        |(?:\d{1,400}(?:\.\d{0,400})?|\.\d{1,400})(?:[eE][+-]?\d{1,2})?  # 25.6, 1e9
     )""",
     re.VERBOSE,
 )
@@ -242,7 +242,7 @@ def format_quantity(value: int | Fraction, dimension: Dimension) -> str:
         Such that `parse_quantity` gives `value` back.
     """
     if value == 0:
-        return f"0 {dimension.base}"
+        return f"0 {dimension.example.split()[1]}"
     exact = Fraction(value)
     best = ""
     best_rank = (True, 0, True)
