@@ -54,15 +54,14 @@ class WorkloadChoice:
         if self.sparsity is not None:
             from lspsim.workload.generate import random_masks
 
-            return workload.with_masks(
-                random_masks(
-                    workload,
-                    sparsity=self.sparsity,
-                    block_out=self.block.block_out,
-                    block_in=self.block.block_in,
-                    seed=self.seed,
-                )
+            drawn = random_masks(
+                workload,
+                sparsity=self.sparsity,
+                block_out=self.block.block_out,
+                block_in=self.block.block_in,
+                seed=self.seed,
             )
+            return workload.with_masks(drawn, seed=self.seed)
         if self.masks is not None:
             from lspsim.workload.mask_io import load_masks
 

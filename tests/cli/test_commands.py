@@ -109,6 +109,7 @@ def test_seed_decides(run, small):
     ]
     assert digests[0] == digests[1]
     assert digests[0] != digests[2]
+    assert [provenance["seed"] for provenance in digests] == [1, 1, 2]
 
 
 def test_set_changes_the_hardware(run, small):
