@@ -43,8 +43,8 @@ def percent(fraction: float) -> str:
 
 
 def ratio(a: float, b: float) -> str:
-    """Return `b / a` as `0.52x`; `-` where a is 0."""
-    return f"{b / a:.3g}x" if a else "-"
+    """Return `b / a` as `0.520x`; `-` where a is 0."""
+    return f"{b / a:.3f}x" if a else "-"
 
 
 def _digits(value: float, digits: int) -> str:

@@ -140,6 +140,18 @@ def test_roofline(run: RunSummary, hardware: Hardware) -> None:
     assert attention.macs_per_byte == math.inf
 
 
+def test_dots_above_the_dram_roof_are_named(run: RunSummary, hardware: Hardware) -> None:
+    from dataclasses import replace
+
+    slow = hardware.with_values({"memory.dram.bandwidth": "0.1 GB/s"})
+    data = plots.roofline(run, slow)
+    assert "attn.qkv" in data.above_roof
+    assert "attn.qk" not in data.above_roof
+    _, ax = plots.draw_roofline(data)
+    assert any("above the DRAM roof" in text.get_text() for text in ax.texts)
+    assert replace(data, dram_bytes_per_cycle=None, peak_macs_per_cycle=1e9).above_roof == ()
+
+
 def test_ideal_memory_has_one_roof(run: RunSummary, hardware: Hardware) -> None:
     data = plots.roofline(run, hardware.with_values({"memory.ideal": True}))
     assert data.dram_bytes_per_cycle is None
@@ -153,7 +165,7 @@ def test_one_dot_per_gemm_one_colour_per_type(run: RunSummary, hardware: Hardwar
     _, ax = plots.draw_roofline(data)
     dots = sum(len(c.get_offsets()) for c in ax.collections)
     assert dots == len(data.points)
-    colours = {tuple(c.get_facecolor()[0]) for c in ax.collections}
+    colours = {tuple(c.get_edgecolor()[0]) for c in ax.collections}
     assert len(colours) == len(ax.collections) == len({p.type for p in data.points})
 
 

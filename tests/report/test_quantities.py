@@ -32,5 +32,5 @@ def test_binary_size(size: int, expected: str) -> None:
 
 def test_percent_and_ratio() -> None:
     assert percent(0.1234) == "12.3 %"
-    assert ratio(4, 2) == "0.5x"
+    assert ratio(4, 2) == "0.500x"
     assert ratio(0, 2) == "-"

@@ -19,7 +19,8 @@ from lspsim.workload import BlockMask, Gemm, Workload
 
 GAP = 0.16
 """Between thumbnails, in lengths of a thumbnail's shorter side."""
-LABEL_WIDTH = 1.5
+CHARACTER_IN = 0.066
+"""Width of a character of a label, on average."""
 LINE_GAP = 0.45
 MAX_HEIGHT_IN = 14.0
 
@@ -141,12 +142,29 @@ def mask_strips(workload: Workload, blocks: int = 3) -> MaskGrid:
     return MaskGrid(lines, _note(workload), show_density=False, show_names=True)
 
 
-def draw_masks(data: MaskGrid, *, ax: Axes | None = None) -> tuple[Figure, Axes]:
-    """Draw the thumbnails; kept blocks dark, removed ones pale."""
-    top = 0.35 if data.show_names else 0.0
-    span = LABEL_WIDTH * data.width / 12 + data.width
-    height_in = min(MAX_HEIGHT_IN, WIDTH_IN * (data.height + top) / span)
-    figure, ax = axes_for(ax, height_in=max(0.8, height_in))
+def draw_masks(
+    data: MaskGrid, *, ax: Axes | None = None, label_in: float | None = None
+) -> tuple[Figure, Axes]:
+    """Draw the thumbnails; kept blocks dark, removed ones pale.
+
+    Parameters
+    ----------
+    data
+        What to draw.
+    ax
+        Where, as wide as its figure; None = a new figure.
+    label_in
+        Inches left for the lines' labels; default: what the longest needs.
+    """
+    if label_in is None:
+        longest = max(len(text) for line in data.lines for text in line.label.splitlines())
+        label_in = CHARACTER_IN * longest + 0.15
+    width_in = WIDTH_IN if ax is None else axes_for(ax, 0.0)[0].get_figwidth()
+    unit = data.width / (width_in - label_in - 0.1)
+    top = 0.2 * unit if data.show_names else 0.0
+    bottom = 0.2 * unit
+    height_in = (top + data.height + bottom) / unit
+    figure, ax = axes_for(ax, height_in=min(MAX_HEIGHT_IN, height_in))
     colours = ListedColormap(["#e8edf2", palette.BLUE])
     y = 0.0
     for i, line in enumerate(data.lines):
@@ -184,7 +202,7 @@ def draw_masks(data: MaskGrid, *, ax: Axes | None = None) -> tuple[Figure, Axes]
                 )
             x += thumbnail.width + GAP
         ax.text(
-            -0.02 * data.width,
+            -0.1 * unit,
             y + line.height / 2,
             line.label,
             ha="right",
@@ -195,8 +213,8 @@ def draw_masks(data: MaskGrid, *, ax: Axes | None = None) -> tuple[Figure, Axes]
         )
         y += line.height + data.gap
     ax.text(data.width, y, data.note, ha="right", va="top", fontsize=SMALL, color=FAINT)
-    ax.set_xlim(-0.002 * data.width, data.width)
-    ax.set_ylim(y + 0.02 * data.width, -top)
+    ax.set_xlim(-label_in * unit, data.width)
+    ax.set_ylim(y + bottom, -top)
     ax.set_aspect("equal")
     ax.set_axis_off()
     return figure, ax

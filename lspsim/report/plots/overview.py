@@ -19,6 +19,10 @@ from lspsim.report.quantities import percent, si
 from lspsim.report.summary import RunSummary
 from lspsim.workload import Workload
 
+WIDTH_IN = 8.0
+LABELS_IN = 1.08
+"""Space for labels at the left, for masks as for bars."""
+
 
 def headline(run: RunSummary) -> str:
     """Return the run in one line: what, how fast, how much energy."""
@@ -51,11 +55,11 @@ def draw_overview(run: RunSummary, workload: Workload, *, min_share: float = 0.0
     cycles = cycle_breakdown(run, bars)
     energy = energy_breakdown(run, bars)
     strips = mask_strips(workload)
-    masks_in = 7.2 * strips.height / strips.width + 0.35
+    masks_in = (WIDTH_IN - LABELS_IN - 0.2) * strips.height / strips.width + 0.4
     bars_in = 1.25 + 0.21 * len(cycles.labels)
-    figure = new_figure(masks_in + bars_in + 0.3, width_in=8.0)
+    figure = new_figure(masks_in + bars_in + 0.3, width_in=WIDTH_IN)
     grid = figure.add_gridspec(2, 2, height_ratios=(masks_in, bars_in))
-    draw_masks(strips, ax=figure.add_subplot(grid[0, :]))
+    draw_masks(strips, ax=figure.add_subplot(grid[0, :]), label_in=LABELS_IN)
     left = figure.add_subplot(grid[1, 0])
     draw_breakdown(cycles, ax=left, legend_columns=2)
     right = figure.add_subplot(grid[1, 1])

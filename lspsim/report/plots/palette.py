@@ -1,6 +1,7 @@
 """Colours that people with colour-vision deficiencies can tell apart.
 
-Okabe and Ito, "Color Universal Design" (2008), https://jfly.uni-koeln.de/color/.
+Okabe and Ito, "Color Universal Design" (2008), https://jfly.uni-koeln.de/color/. Wine and
+teal are from Paul Tol's "muted" scheme, https://personal.sron.nl/~pault/.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ PURPLE = "#CC79A7"
 GREY = "#B3B3B3"
 BLACK = "#000000"
 
-CYCLE: tuple[str, ...] = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK, YELLOW)
+WINE = "#882255"
+TEAL = "#44AA99"
+
+CYCLE: tuple[str, ...] = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK, WINE)
 """For categories without a colour of their own."""
 
 MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X", "h")
@@ -50,17 +54,13 @@ ENERGY: dict[str, str] = {
     "activation_buffer": ORANGE,
     "accumulator": PURPLE,
     "vector": GREEN,
-    "index": "#882255",
+    "index": WINE,
     "dram": "#3b3b3b",
-    "noc": "#44AA99",
+    "noc": TEAL,
     "clock": YELLOW,
     "leakage": GREY,
 }
-"""Colours of energy components; where a cycle bucket has the same cause, the same colour.
-
-The two colours that are not Okabe and Ito's are from Paul Tol's "muted" scheme,
-https://personal.sron.nl/~pault/.
-"""
+"""Colours of energy components; where a cycle bucket has the same cause, the same colour."""
 
 ENERGY_LABEL: dict[str, str] = {
     "mac": "MACs",

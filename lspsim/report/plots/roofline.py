@@ -50,6 +50,16 @@ class Roofline:
             return None
         return self.peak_macs_per_cycle / self.dram_bytes_per_cycle
 
+    @property
+    def above_roof(self) -> tuple[str, ...]:
+        """Types with a GEMM above its roof.
+
+        A layer can outrun the DRAM when its weights were fetched ahead, while
+        earlier layers ran; over the whole run nothing is above the roof.
+        """
+        found = (p.type for p in self.points if p.macs_per_cycle > self.roof(p.macs_per_byte))
+        return tuple(dict.fromkeys(found))
+
     def roof(self, macs_per_byte: float) -> float:
         """Return the most MACs per cycle that an intensity allows."""
         if self.dram_bytes_per_cycle is None or math.isinf(macs_per_byte):
@@ -116,17 +126,17 @@ def draw_roofline(data: Roofline, *, ax: Axes | None = None) -> tuple[Figure, Ax
         ax.scatter(
             [min(point.macs_per_byte, edge) for point in mine],
             [point.macs_per_cycle for point in mine],
-            s=26,
-            color=palette.CYCLE[i % len(palette.CYCLE)],
+            s=34,
+            facecolors="none",
+            edgecolors=palette.CYCLE[i % len(palette.CYCLE)],
             marker=palette.MARKERS[(i + i // len(palette.CYCLE)) % len(palette.MARKERS)],
             label=f"{name} \u00d7{len(mine)}" if len(mine) > 1 else name,
-            edgecolors="white",
-            linewidths=0.5,
+            linewidths=1.3,
             zorder=3,
         )
-    bottom = min(point.macs_per_cycle for point in data.points) / 3
     ax.set_xlim(low, high)
-    ax.set_ylim(min(bottom, data.roof(low)), data.peak_macs_per_cycle * 2)
+    slowest = min(point.macs_per_cycle for point in data.points)
+    ax.set_ylim(min(slowest, data.roof(low * 4)) / 3, data.peak_macs_per_cycle * 2)
     quiet(ax, grid="both")
     ax.annotate(
         f"array peak: {data.peak_macs_per_cycle:,.0f} MACs per cycle",
@@ -138,17 +148,17 @@ def draw_roofline(data: Roofline, *, ax: Axes | None = None) -> tuple[Figure, Ax
         color=INK,
     )
     if data.dram_bytes_per_cycle is not None:
-        middle = math.sqrt(low * ridge)
-        # The text turns with the line: at a point of a log-log plot the line's direction in
+        # The text turns with the line: at a point of a log-log plot, the line's direction in
         # data coordinates is the point itself.
-        ax.annotate(
+        x = math.sqrt(low * 4 * ridge)
+        y = data.roof(x) * 1.2
+        ax.text(
+            x,
+            y,
             f"DRAM: {data.dram_bytes_per_cycle:.3g} bytes per cycle",
-            (middle, data.roof(middle)),
-            xytext=(-4, 4),
-            textcoords="offset points",
             ha="center",
             va="bottom",
-            rotation=math.degrees(math.atan2(data.roof(middle), middle)),
+            rotation=math.degrees(math.atan2(y, x)),
             rotation_mode="anchor",
             transform_rotates_text=True,
             fontsize=SMALL,
@@ -162,6 +172,18 @@ def draw_roofline(data: Roofline, *, ax: Axes | None = None) -> tuple[Figure, Ax
             xytext=(0, 4),
             textcoords="offset points",
             ha="center",
+            fontsize=SMALL,
+            color=FAINT,
+        )
+    if data.above_roof:
+        ax.annotate(
+            f"above the DRAM roof: {', '.join(data.above_roof)}\n"
+            "(weights fetched while earlier layers ran)",
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(4, -4),
+            textcoords="offset points",
+            va="top",
             fontsize=SMALL,
             color=FAINT,
         )
