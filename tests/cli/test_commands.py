@@ -256,6 +256,33 @@ def test_hardware_list_has_every_preset(run):
     assert all(name in table for name in preset_names())
 
 
+def test_validate_scalesim(run):
+    data = one_object(run("validate", "scalesim", "--format", "json"))
+    assert {row["dataflow"] for row in data["rows"]} == {"ws", "os", "is"}
+    assert all(row["agrees"] for row in data["rows"])
+    table = rows(run("validate", "scalesim", "--engine", "analytic", "--format", "csv"))
+    assert [int(row["lspsim_cycles"]) for row in table] == [
+        row["lspsim_cycles"] for row in data["rows"]
+    ]
+    assert "By convention" in good(run("validate", "scalesim")).out
+
+
+def test_validate_scalesim_fails_where_a_row_disagrees(run, monkeypatch):
+    from lspsim.validate import scalesim
+
+    monkeypatch.setattr(scalesim, "lspsim_cycles", lambda *_: 1)
+    answer = run("validate", "scalesim")
+    assert answer.code == 1
+    assert "0 of 24 rows agree" in answer.out
+
+
+def test_validate_chips(run):
+    data = one_object(run("validate", "chips", "--format", "json"))
+    chips = {row["chip"].partition(",")[0] for row in data["rows"]}
+    assert {"ViTA", "TPUv1", "arXiv 2510.14393"} <= chips
+    assert "ViTA power" in good(run("validate", "chips")).out
+
+
 def test_doctor(run):
     answer = run("doctor", "--format", "json")
     findings = {row["subject"]: row for row in json.loads(answer.out)["findings"]}
