@@ -1,1 +1,14 @@
 """Predictions against published chips and other simulators. Floor 6."""
+
+from lspsim.validate.chips import ChipReport, validate_chips
+from lspsim.validate.closed_forms import scalesim_counts, scalesim_cycles
+from lspsim.validate.scalesim import ScaleSimReport, validate_scalesim
+
+__all__ = [
+    "ChipReport",
+    "ScaleSimReport",
+    "scalesim_counts",
+    "scalesim_cycles",
+    "validate_chips",
+    "validate_scalesim",
+]

@@ -15,7 +15,7 @@ from lspsim.simulate.columns import COUNTS
 from lspsim.simulate.energy import COMPONENTS, FloatArray, energy_bounds_pj
 
 TOKENS = 197
-"""Rows that a fold streams: one 224 x 224 image of DeiT or ViT, MODEL.md's M."""
+"""M of the layer: the tokens of one 224 x 224 image of DeiT or ViT."""
 
 REDUCTION = 768
 """K of the layer: DeiT-B's width; `REDUCTION / rows` folds make one result."""
@@ -27,17 +27,24 @@ def steady_power_w(hardware: Hardware) -> FloatArray:
     Parameters
     ----------
     hardware
-        The chip; weight-stationary with double-buffered weights, so that a fold takes
-        `TOKENS` cycles.
+        The chip; weight-stationary with double-buffered weights, so that every
+        cycle streams a row.
 
     Returns
     -------
     ndarray
         Watts, `[3, len(COMPONENTS)]`: low, nominal, high.
     """
-    cycles = max(TOKENS, hardware.array.rows)
-    energy = energy_bounds_pj(_fold_counts(hardware), np.array([cycles]), hardware)[:, 0]
+    rows = streamed_rows(hardware)
+    cycles = max(rows, hardware.array.rows)
+    energy = energy_bounds_pj(_fold_counts(hardware, rows), np.array([cycles]), hardware)[:, 0]
     return np.asarray(energy * (1e-12 * hardware.clock_hz / cycles), dtype=np.float64)
+
+
+def streamed_rows(hardware: Hardware) -> int:
+    """Rows that a fold streams: `TOKENS`, or the longest of the equal chunks that fit a bank."""
+    chunks = -(-TOKENS // hardware.array.accumulator_rows)
+    return -(-TOKENS // chunks)
 
 
 def component(power_w: FloatArray, name: str) -> Band:
@@ -45,7 +52,7 @@ def component(power_w: FloatArray, name: str) -> Band:
     return Band(*power_w[:, COMPONENTS.index(name)].tolist())
 
 
-def _fold_counts(hardware: Hardware) -> FloatArray:
+def _fold_counts(hardware: Hardware, streamed: int) -> FloatArray:
     """Actions of one fold on every core, `[1, len(COUNTS)]`.
 
     Every element is taken as kept. Of the `REDUCTION / rows` folds of a result, all but
@@ -53,14 +60,14 @@ def _fold_counts(hardware: Hardware) -> FloatArray:
     """
     rows, cols, p = hardware.array.rows, hardware.array.cols, hardware.precision
     folds = max(1.0, REDUCTION / rows)
-    results = TOKENS * cols
+    results = streamed * cols
     fold = dict.fromkeys(COUNTS, 0.0) | {
-        "macs_executed": TOKENS * rows * cols,
-        "macs_effectual": TOKENS * rows * cols,
+        "macs_executed": streamed * rows * cols,
+        "macs_effectual": streamed * rows * cols,
         "weight_register_shifts": cols * rows * (rows + 1) / 2,
-        "activation_hops": TOKENS * rows * cols,
-        "partial_sum_hops": TOKENS * rows * cols,
-        "activation_buffer_read_bytes": TOKENS * rows * p.activation_bits / 8,
+        "activation_hops": streamed * rows * cols,
+        "partial_sum_hops": streamed * rows * cols,
+        "activation_buffer_read_bytes": streamed * rows * p.activation_bits / 8,
         "activation_buffer_write_bytes": results * p.activation_bits / 8 / folds,
         "weight_buffer_read_bytes": rows * cols * p.weight_bits / 8,
         "weight_buffer_write_bytes": rows * cols * p.weight_bits / 8,
