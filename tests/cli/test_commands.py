@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import gzip
 import io
 import json
@@ -270,10 +271,13 @@ def test_validate_scalesim(run):
 def test_validate_scalesim_fails_where_a_row_disagrees(run, monkeypatch):
     from lspsim.validate import scalesim
 
-    monkeypatch.setattr(scalesim, "lspsim_cycles", lambda *_: 1)
-    answer = run("validate", "scalesim")
+    right = scalesim.validate_scalesim()
+    wrong = dataclasses.replace(right.entries[0], agrees=False)
+    report = dataclasses.replace(right, entries=(wrong, *right.entries[1:]))
+    monkeypatch.setattr(scalesim, "validate_scalesim", lambda engine: report)
+    answer = run("validate", "scalesim", "--format", "csv")
     assert answer.code == 1
-    assert "0 of 24 rows agree" in answer.out
+    assert [row["agrees"] for row in csv.DictReader(io.StringIO(answer.out))].count("False") == 1
 
 
 def test_validate_chips(run):
