@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple
@@ -60,24 +60,33 @@ class Band(NamedTuple):
 ZERO = Band(0.0, 0.0, 0.0)
 
 
+class Constant(Sourced[Q], Generic[Q]):
+    """A sourced constant whose band is read often."""
+
+    @cached_property
+    def pico(self) -> Band:
+        """Band in 1e-12 of its SI unit: pJ, pJ/bit, um2 or um2/bit."""
+        return pico(self)
+
+
 class Arithmetic(Record, Generic[Q]):
     """One constant per operation: what it takes, or how large its unit is."""
 
-    int8_multiply: Sourced[Q] = Field(description="8 x 8 bit integer product")
-    int8_add: Sourced[Q] = Field(description="8-bit integer sum")
-    int32_add: Sourced[Q] = Field(description="32-bit integer sum")
-    bf16_multiply: Sourced[Q] = Field(description="bfloat16 product")
-    bf16_add: Sourced[Q] = Field(description="bfloat16 sum")
-    fp16_multiply: Sourced[Q] = Field(description="IEEE half-precision product")
-    fp32_multiply: Sourced[Q] = Field(description="IEEE single-precision product")
-    fp32_add: Sourced[Q] = Field(description="IEEE single-precision sum")
+    int8_multiply: Constant[Q] = Field(description="8 x 8 bit integer product")
+    int8_add: Constant[Q] = Field(description="8-bit integer sum")
+    int32_add: Constant[Q] = Field(description="32-bit integer sum")
+    bf16_multiply: Constant[Q] = Field(description="bfloat16 product")
+    bf16_add: Constant[Q] = Field(description="bfloat16 sum")
+    fp16_multiply: Constant[Q] = Field(description="IEEE half-precision product")
+    fp32_multiply: Constant[Q] = Field(description="IEEE single-precision product")
+    fp32_add: Constant[Q] = Field(description="IEEE single-precision sum")
 
 
 class SramPoint(Record):
     """One published SRAM access energy."""
 
     capacity_bytes: Bytes = Field(alias="capacity", description="Capacity of the bank")
-    access: Sourced[Energy] = Field(description="One 64-bit read or write")
+    access: Constant[Energy] = Field(description="One 64-bit read or write")
 
 
 class Sram(Record):
@@ -96,10 +105,10 @@ class Sram(Record):
 class Registers(Record):
     """Energy of a flip-flop, per bit."""
 
-    move: Sourced[EnergyPerBit] = Field(
+    move: Constant[EnergyPerBit] = Field(
         description="A pipeline register takes a new bit and drives it to the next cell"
     )
-    clock: Sourced[EnergyPerBit] = Field(
+    clock: Constant[EnergyPerBit] = Field(
         description="Flip-flop and clock tree, each clock, whether the bit changes or not"
     )
 
@@ -108,11 +117,11 @@ class Areas(Record):
     """Silicon area of the building blocks."""
 
     arithmetic: Arithmetic[Area] = Field(description="Multipliers and adders")
-    register_bit: Sourced[AreaPerBit] = Field(alias="register", description="One flip-flop")
-    multiplexer_bit: Sourced[AreaPerBit] = Field(
+    register_bit: Constant[AreaPerBit] = Field(alias="register", description="One flip-flop")
+    multiplexer_bit: Constant[AreaPerBit] = Field(
         alias="multiplexer", description="One bit of a 2:1 multiplexer"
     )
-    sram_bit: Sourced[AreaPerBit] = Field(
+    sram_bit: Constant[AreaPerBit] = Field(
         alias="sram", description="One SRAM bit with its share of decoders and wiring"
     )
 
@@ -137,11 +146,11 @@ class Technology(Record):
     arithmetic: Arithmetic[Energy] = Field(description="Energy of multiplications and additions")
     sram: Sram = Field(description="Energy of a 64-bit access, over the bank's capacity")
     registers: Registers = Field(description="Energy of flip-flops")
-    multiplexer: Sourced[EnergyPerBit] = Field(
+    multiplexer: Constant[EnergyPerBit] = Field(
         description="Energy of one bit through one 2:1 multiplexer"
     )
-    noc: Sourced[EnergyPerBit] = Field(description="Energy from one core to its neighbour")
-    leakage: Sourced[PowerPerArea] = Field(description="Static power of placed silicon")
+    noc: Constant[EnergyPerBit] = Field(description="Energy from one core to its neighbour")
+    leakage: Constant[PowerPerArea] = Field(description="Static power of placed silicon")
     area: Areas = Field(description="Areas")
 
     def sram_access(self, capacity_bytes: float) -> SramAccess:
@@ -164,13 +173,10 @@ class Technology(Record):
         inner = capacity_bytes <= self.sram.medium.capacity_bytes
         below, above = points[:2] if inner else points[1:]
         low, value, high = (
-            1e12
-            * log_log(
-                capacity_bytes,
-                (below.capacity_bytes, float(e_below)),
-                (above.capacity_bytes, float(e_above)),
+            log_log(
+                capacity_bytes, (below.capacity_bytes, e_below), (above.capacity_bytes, e_above)
             )
-            for e_below, e_above in zip(below.access.band, above.access.band, strict=True)
+            for e_below, e_above in zip(below.access.pico, above.access.pico, strict=True)
         )
         energy = Band(min(low, value), value, max(high, value))
         ends = points[0].capacity_bytes, points[-1].capacity_bytes
@@ -193,10 +199,10 @@ def multiplier(table: Arithmetic[Any], number: str, bits: tuple[int, int]) -> Ba
     integer, or for floats from bfloat16 up to 16 bits and single precision above.
     """
     if number == "int":
-        return pico(table.int8_multiply).times(math.prod(bits) / 64)
+        return table.int8_multiply.pico.times(math.prod(bits) / 64)
     if max(bits) <= 16:
-        return pico(table.bf16_multiply).times(math.prod(bits) / 256)
-    return pico(table.fp32_multiply).times(math.prod(bits) / 1024)
+        return table.bf16_multiply.pico.times(math.prod(bits) / 256)
+    return table.fp32_multiply.pico.times(math.prod(bits) / 1024)
 
 
 def adder(table: Arithmetic[Any], number: str, bits: int) -> Band:
@@ -206,17 +212,17 @@ def adder(table: Arithmetic[Any], number: str, bits: int) -> Band:
     """
     if number == "int":
         return (
-            pico(table.int8_add).times(bits / 8)
+            table.int8_add.pico.times(bits / 8)
             if bits <= 8
-            else pico(table.int32_add).times(bits / 32)
+            else table.int32_add.pico.times(bits / 32)
         )
     if bits <= 16:
-        return pico(table.bf16_add).times(bits / 16)
-    return pico(table.fp32_add).times(bits / 32)
+        return table.bf16_add.pico.times(bits / 16)
+    return table.fp32_add.pico.times(bits / 32)
 
 
 def pico(constant: Sourced[Any]) -> Band:
-    """Band of a constant in 1e-12 of its SI unit: pJ, pJ/bit, um2 or um2/bit."""
+    """Band of any constant in 1e-12 of its SI unit: pJ, pJ/bit, um2 or um2/bit."""
     return Band(*(float(x * 10**12) for x in constant.band))
 
 

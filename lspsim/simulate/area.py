@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lspsim.hardware.schema import Hardware
-from lspsim.hardware.technology import ZERO, Band, adder, multiplier, pico
+from lspsim.hardware.technology import ZERO, Band, adder, multiplier
 
 COMPONENTS: tuple[str, ...] = (
     "processing_elements",
@@ -82,8 +82,8 @@ def area_mm2(hardware: Hardware) -> dict[str, Band]:
         interface and control processor are left out.
     """
     table, p = hardware.technology.area, hardware.precision
-    register, mux = pico(table.register_bit), pico(table.multiplexer_bit)
-    sram = pico(table.sram_bit)
+    register, mux = table.register_bit.pico, table.multiplexer_bit.pico
+    sram = table.sram_bit.pico
     stored = footprint(hardware)
     operands = (p.weight_bits, p.activation_bits)
     cell = (

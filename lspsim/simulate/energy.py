@@ -65,7 +65,7 @@ class EnergyConstants:
     static_pj_per_cycle: FloatArray
     """`[3, len(COMPONENTS)]`."""
     per_count_pj: FloatArray
-    """`[len(COUNTS)]`: nominal pJ per action, over all components."""
+    """`[3, len(COUNTS)]`: pJ per action, over all components."""
     extrapolated: tuple[str, ...]
     """SRAMs whose capacity lies outside the published points."""
 
@@ -90,7 +90,7 @@ def energy_constants(hardware: Hardware) -> EnergyConstants:
 
 def dynamic_pj_per_count(hardware: Hardware) -> FloatArray:
     """Nominal pJ per action, `[len(COUNTS)]` in the order of `COUNTS`; none is negative."""
-    return energy_constants(hardware).per_count_pj
+    return np.asarray(energy_constants(hardware).per_count_pj[NOMINAL])
 
 
 def static_power_w(hardware: Hardware) -> float:
@@ -156,9 +156,9 @@ def energy_totals_pj(counts: Counts, cycles_total: int, hardware: Hardware) -> B
         The chip.
     """
     constants = energy_constants(hardware)
-    total = _matrix(counts).sum(axis=0) @ constants.dynamic_pj
-    sums = (total + cycles_total * constants.static_pj_per_cycle).sum(axis=1)
-    return Band(*sums.tolist())
+    actions = _matrix(counts).sum(axis=0)
+    static = cycles_total * constants.static_pj_per_cycle.sum(axis=1)
+    return Band(*(constants.per_count_pj @ actions + static).tolist())
 
 
 def _matrix(counts: Counts) -> FloatArray:
@@ -176,7 +176,7 @@ def _constants(hardware: Hardware) -> EnergyConstants:
     static[:, COMPONENTS.index("clock")] = clock_power_w(hardware)
     static[:, COMPONENTS.index("leakage")] = leakage_power_w(hardware)
     per_cycle = static * (1e12 / hardware.clock_hz)
-    per_count = np.ascontiguousarray(dynamic[NOMINAL].sum(axis=1))
+    per_count = dynamic.sum(axis=2)
     for array in (dynamic, static, per_cycle, per_count):
         array.setflags(write=False)
     return EnergyConstants(dynamic, static, per_cycle, per_count, extrapolated)
@@ -185,7 +185,7 @@ def _constants(hardware: Hardware) -> EnergyConstants:
 def clock_power_w(hardware: Hardware) -> Band:
     """Power of flip-flops and clock tree: every register bit, every clock, ungated."""
     bits = footprint(hardware).register_bits
-    return pico(hardware.technology.registers.clock).times(1e-12 * bits * hardware.clock_hz)
+    return hardware.technology.registers.clock.pico.times(1e-12 * bits * hardware.clock_hz)
 
 
 def leakage_power_w(hardware: Hardware) -> Band:
@@ -198,7 +198,7 @@ def leakage_power_w(hardware: Hardware) -> Band:
 def _actions(hardware: Hardware) -> tuple[dict[tuple[str, str], Band], tuple[str, ...]]:
     """PJ of one action, by (count, component), and the extrapolated SRAMs."""
     technology, p, array = hardware.technology, hardware.precision, hardware.array
-    arithmetic, move = technology.arithmetic, pico(technology.registers.move)
+    arithmetic, move = technology.arithmetic, technology.registers.move.pico
     multiply = multiplier(arithmetic, p.number, (p.weight_bits, p.activation_bits))
     multiplied = "macs_effectual" if array.zero_gating else "macs_executed"
     weight, far_weight = _buffer(
@@ -228,7 +228,7 @@ def _actions(hardware: Hardware) -> tuple[dict[tuple[str, str], Band], tuple[str
         ("index_bytes", "index"): lookup.times(8 / WORD_BITS),
         ("dram_read_bytes", "dram"): dram,
         ("dram_write_bytes", "dram"): dram,
-        ("noc_bytes", "noc"): pico(technology.noc).times(8),
+        ("noc_bytes", "noc"): technology.noc.pico.times(8),
     }
     if multiplied == "macs_executed":
         actions["macs_executed", "mac"] = multiply.plus(
@@ -282,7 +282,7 @@ def _gather(hardware: Hardware) -> Band:
     """PJ per word through its gather multiplexer: a G:1 tree is log2(G) levels deep."""
     if hardware.array.packing == "none":
         return ZERO
-    bit = pico(hardware.technology.multiplexer)
+    bit = hardware.technology.multiplexer.pico
     low, value, high = 1.0, math.log2(GATHER_WAYS), math.log2(max(hardware.array.rows, 4))
     per_bit = Band(bit.low * low, bit.value * value, bit.high * high)
     return per_bit.times(hardware.precision.activation_bits)
