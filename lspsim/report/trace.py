@@ -15,22 +15,11 @@ from typing import Any
 
 from lspsim.hardware import Hardware
 from lspsim.report.files import whole_file
-from lspsim.report.trace_spans import LAYERS, Span, Timeline, Window, timeline
+from lspsim.report.trace_spans import LANE_LABELS, Span, Timeline, Window, timeline
 from lspsim.schedule.build import build_program
 from lspsim.simulate.reference import run_reference
 from lspsim.simulate.reference_log import EventLog
 from lspsim.workload import Workload
-
-LANE_LABELS: dict[str, str] = {
-    LAYERS: "layers",
-    "dma weights": "DMA weights",
-    "dma activations": "DMA activations",
-    "dma write-back": "DMA write-back",
-    "shift weights": "array: shift weights in",
-    "array": "array: stream rows",
-    "vector": "vector unit",
-}
-"""Lanes in the order in which they are shown, and their titles."""
 
 _THREADS = {lane: i for i, lane in enumerate(LANE_LABELS)}
 _CHIP = 0

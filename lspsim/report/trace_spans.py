@@ -17,6 +17,17 @@ from lspsim.workload import Workload
 LAYERS = "layers"
 """Lane of the whole chip: which operators run when."""
 
+LANE_LABELS: dict[str, str] = {
+    LAYERS: "layers",
+    "dma weights": "DMA weights",
+    "dma activations": "DMA activations",
+    "dma write-back": "DMA write-back",
+    "shift weights": "array: shift weights in",
+    "array": "array: stream rows",
+    "vector": "vector unit",
+}
+"""Lanes in the order in which they are shown, and their titles."""
+
 
 @dataclass(frozen=True, slots=True)
 class Span:

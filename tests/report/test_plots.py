@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +77,6 @@ def test_small_rows_share_a_bar_and_empty_ones_have_none(run: RunSummary) -> Non
 
 
 def test_stages_keep_their_number(run: RunSummary) -> None:
-    from dataclasses import replace
-
     layers = [
         replace(x, name=f"layers.{i}.{x.name}", m=x.m + i)
         for i in range(2)
@@ -103,8 +102,6 @@ def test_bars_are_drawn_to_scale(run: RunSummary, make: Callable[[RunSummary], B
 
 
 def test_empty_runs_are_refused(run: RunSummary) -> None:
-    from dataclasses import replace
-
     empty = replace(
         run,
         totals=replace(run.totals, cycles_total=0),
@@ -141,12 +138,11 @@ def test_roofline(run: RunSummary, hardware: Hardware) -> None:
 
 
 def test_dots_above_the_dram_roof_are_named(run: RunSummary, hardware: Hardware) -> None:
-    from dataclasses import replace
-
     slow = hardware.with_values({"memory.dram.bandwidth": "0.1 GB/s"})
     data = plots.roofline(run, slow)
-    assert "attn.qkv" in data.above_roof
-    assert "attn.qk" not in data.above_roof
+    types = {point.type for point in data.above_roof}
+    assert "attn.qkv" in types
+    assert "attn.qk" not in types
     _, ax = plots.draw_roofline(data)
     assert any("above the DRAM roof" in text.get_text() for text in ax.texts)
     assert replace(data, dram_bytes_per_cycle=None, peak_macs_per_cycle=1e9).above_roof == ()
@@ -170,8 +166,6 @@ def test_one_dot_per_gemm_one_colour_per_type(run: RunSummary, hardware: Hardwar
 
 
 def test_roofline_needs_macs(run: RunSummary, hardware: Hardware) -> None:
-    from dataclasses import replace
-
     idle = replace(run, layers=tuple(replace(x, macs_executed=0) for x in run.layers))
     with pytest.raises(ResultError, match="no GEMM executed a MAC"):
         plots.roofline(idle, hardware)
@@ -180,10 +174,13 @@ def test_roofline_needs_macs(run: RunSummary, hardware: Hardware) -> None:
 # ---- masks ----
 
 
-def test_mask_grid_stands_upright(workload: Workload) -> None:
+def test_mask_grid_of_many_blocks_stands_upright(
+    new_workload: Callable[..., Workload],
+) -> None:
+    workload = new_workload(blocks=12)
     data = plots.mask_grid(workload)
     masks = {g.name: g.mask for g in workload.gemms if g.mask is not None}
-    assert [len(line.thumbnails) for line in data.lines] == [3, 3, 3]
+    assert [len(line.thumbnails) for line in data.lines] == [12, 12, 12]
     assert [line.label.splitlines()[0] for line in data.lines] == ["attn.qkv", "mlp.fc1", "mlp.fc2"]
     for line in data.lines:
         for thumbnail in line.thumbnails:
@@ -195,6 +192,12 @@ def test_mask_grid_stands_upright(workload: Workload) -> None:
     assert [line.thumbnails[0].transposed for line in data.lines] == [False, False, True]
     assert data.lines[2].label.splitlines()[1] == "K\u00d7N = 512\u00d7128"
     assert "32\u00d732 blocks" in data.note
+
+
+def test_grids_of_few_blocks_lie_flat(workload: Workload) -> None:
+    data = plots.mask_grid(workload)
+    assert all(t.height == 1 for line in data.lines for t in line.thumbnails)
+    assert [line.thumbnails[0].transposed for line in data.lines] == [True, True, False]
 
 
 def test_mask_strips_lie_flat(new_workload: Callable[..., Workload]) -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from lspsim.errors import ResultError
 from lspsim.hardware import Hardware
-from lspsim.report.trace import LANE_LABELS, events, trace, write_trace
+from lspsim.report.plots.timeline import COLOURS, draw_timeline, lanes_of
+from lspsim.report.trace import events, trace, write_trace
 from lspsim.report.trace_counters import ACTIVATION_HALVES, DRAM, WEIGHT_FIFO, bytes_per_cycle
-from lspsim.report.trace_spans import LAYERS, Timeline, Window, segment_names
+from lspsim.report.trace_spans import LANE_LABELS, LAYERS, Timeline, Window, segment_names
 from lspsim.schedule.build import build_program
 from lspsim.simulate.reference_log import LANES
 from lspsim.workload import Workload
@@ -187,3 +188,17 @@ def test_unwritable_file(whole: Timeline, tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="cannot write the file"):
         write_trace(whole, tmp_path / "nowhere" / "t.json.gz")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_span_is_drawn_in_its_lane(line: Timeline) -> None:
+    assert set(COLOURS) == set(LANE_LABELS) == {LAYERS, *LANES}
+    lanes = lanes_of(line)
+    assert lanes[0] == (-1, LAYERS)
+    _, ax = draw_timeline(line)
+    assert len(ax.collections) == len(lanes)
+    for (core, lane), drawn in zip(lanes, ax.collections, strict=True):
+        spans = [span for span in line.spans if (span.core, span.lane) == (core, lane)]
+        assert len(drawn.get_paths()) == len(spans)
+        box = drawn.get_paths()[0].get_extents()
+        assert box.x0 == pytest.approx(spans[0].start * 1e6 / line.clock_hz)
+        assert box.width == pytest.approx((spans[0].end - spans[0].start) * 1e6 / line.clock_hz)

@@ -10,6 +10,7 @@ from lspsim.report.plots.canvas import save_figure
 from lspsim.report.plots.masks import MaskGrid, draw_masks, mask_grid
 from lspsim.report.plots.overview import draw_overview
 from lspsim.report.plots.roofline import Roofline, draw_roofline, roofline
+from lspsim.report.plots.timeline import draw_timeline
 
 __all__ = [
     "Breakdown",
@@ -20,6 +21,7 @@ __all__ = [
     "draw_masks",
     "draw_overview",
     "draw_roofline",
+    "draw_timeline",
     "energy_breakdown",
     "mask_grid",
     "roofline",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -88,8 +89,8 @@ class MaskGrid:
 def mask_grid(workload: Workload) -> MaskGrid:
     """Return one line per kind of layer, one thumbnail per block of the network.
 
-    Thumbnails stand upright: a weight that is wider than tall is transposed, and
-    the line's label says so.
+    All thumbnails stand upright or all lie flat, whichever makes the picture squarer;
+    a weight that has to be turned for that is transposed, and its line's label says so.
 
     Parameters
     ----------
@@ -104,16 +105,25 @@ def mask_grid(workload: Workload) -> MaskGrid:
     kinds: dict[tuple[str, tuple[int, int]], list[tuple[str, BlockMask]]] = {}
     for gemm, mask in _masked(workload):
         kinds.setdefault((_pattern(gemm.name), mask.shape), []).append((gemm.name, mask))
-    lines = []
-    for (_, (n, k)), members in kinds.items():
-        thumbnails = tuple(_thumbnail(name, mask, upright=True) for name, mask in members)
-        name = common_name([name for name, _ in members])
-        kind = name.removeprefix("blocks.*.")
-        size = (
-            f"K\u00d7N = {k}\u00d7{n}" if thumbnails[0].transposed else f"N\u00d7K = {n}\u00d7{k}"
+    grids = [
+        MaskGrid(
+            tuple(_line(members, upright) for members in kinds.values()),
+            _note(workload),
+            show_density=True,
+            show_names=False,
         )
-        lines.append(MaskLine(f"{kind}\n{size}", thumbnails))
-    return MaskGrid(tuple(lines), _note(workload), show_density=True, show_names=False)
+        for upright in (True, False)
+    ]
+    return min(grids, key=lambda grid: abs(math.log(grid.height / grid.width)))
+
+
+def _line(members: list[tuple[str, BlockMask]], upright: bool) -> MaskLine:
+    """Return one kind's line."""
+    thumbnails = tuple(_thumbnail(name, mask, upright=upright) for name, mask in members)
+    kind = common_name([name for name, _ in members]).removeprefix("blocks.*.")
+    n, k = members[0][1].shape
+    size = f"K\u00d7N = {k}\u00d7{n}" if thumbnails[0].transposed else f"N\u00d7K = {n}\u00d7{k}"
+    return MaskLine(f"{kind}\n{size}", thumbnails)
 
 
 def mask_strips(workload: Workload, blocks: int = 3) -> MaskGrid:

@@ -55,14 +55,14 @@ def draw_overview(run: RunSummary, workload: Workload, *, min_share: float = 0.0
     cycles = cycle_breakdown(run, bars)
     energy = energy_breakdown(run, bars)
     strips = mask_strips(workload)
-    masks_in = (WIDTH_IN - LABELS_IN - 0.2) * strips.height / strips.width + 0.4
-    bars_in = 1.25 + 0.21 * len(cycles.labels)
-    figure = new_figure(masks_in + bars_in + 0.3, width_in=WIDTH_IN)
-    grid = figure.add_gridspec(2, 2, height_ratios=(masks_in, bars_in))
-    draw_masks(strips, ax=figure.add_subplot(grid[0, :]), label_in=LABELS_IN)
-    left = figure.add_subplot(grid[1, 0])
+    masks_in = (WIDTH_IN - LABELS_IN - 0.2) * (strips.height + 0.5) / strips.width + 0.3
+    bars_in = 1.6 + 0.21 * len(cycles.labels)
+    figure = new_figure(masks_in + bars_in, width_in=WIDTH_IN)
+    grid = figure.add_gridspec(2, 1, height_ratios=(masks_in, bars_in))
+    top, bottom = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
+    top.suptitle(headline(run), fontsize=FONT + 1, color=INK, x=0.01, ha="left")
+    draw_masks(strips, ax=top.add_subplot(), label_in=LABELS_IN)
+    left, right = bottom.subplots(1, 2)
     draw_breakdown(cycles, ax=left, legend_columns=2)
-    right = figure.add_subplot(grid[1, 1])
     draw_breakdown(energy, ax=right, labels=False, legend_columns=2)
-    figure.suptitle(headline(run), fontsize=FONT + 1, color=INK, x=0.01, ha="left")
     return figure

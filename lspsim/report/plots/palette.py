@@ -22,7 +22,7 @@ TEAL = "#44AA99"
 CYCLE: tuple[str, ...] = (BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, BLACK, WINE)
 """For categories without a colour of their own."""
 
-MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "P", "X", "h")
+MARKERS: tuple[str, ...] = ("o", "s", "^", "D", "v", "<", ">", "h")
 """Shapes that repeat what the colours say."""
 
 BUCKET: dict[str, str] = {

@@ -51,14 +51,17 @@ class Roofline:
         return self.peak_macs_per_cycle / self.dram_bytes_per_cycle
 
     @property
-    def above_roof(self) -> tuple[str, ...]:
-        """Types with a GEMM above its roof.
+    def above_roof(self) -> tuple[RooflinePoint, ...]:
+        """GEMMs above their roof by more than a thousandth.
 
         A layer can outrun the DRAM when its weights were fetched ahead, while
         earlier layers ran; over the whole run nothing is above the roof.
         """
-        found = (p.type for p in self.points if p.macs_per_cycle > self.roof(p.macs_per_byte))
-        return tuple(dict.fromkeys(found))
+        return tuple(
+            point
+            for point in self.points
+            if point.macs_per_cycle > 1.001 * self.roof(point.macs_per_byte)
+        )
 
     def roof(self, macs_per_byte: float) -> float:
         """Return the most MACs per cycle that an intensity allows."""
@@ -126,7 +129,7 @@ def draw_roofline(data: Roofline, *, ax: Axes | None = None) -> tuple[Figure, Ax
         ax.scatter(
             [min(point.macs_per_byte, edge) for point in mine],
             [point.macs_per_cycle for point in mine],
-            s=34,
+            s=max(16, 64 - 7 * i),  # nested, where several types meet in one point
             facecolors="none",
             edgecolors=palette.CYCLE[i % len(palette.CYCLE)],
             marker=palette.MARKERS[(i + i // len(palette.CYCLE)) % len(palette.MARKERS)],
@@ -146,6 +149,7 @@ def draw_roofline(data: Roofline, *, ax: Axes | None = None) -> tuple[Figure, Ax
         ha="right",
         fontsize=SMALL,
         color=INK,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
     )
     if data.dram_bytes_per_cycle is not None:
         # The text turns with the line: at a point of a log-log plot, the line's direction in
@@ -177,8 +181,8 @@ def draw_roofline(data: Roofline, *, ax: Axes | None = None) -> tuple[Figure, Ax
         )
     if data.above_roof:
         ax.annotate(
-            f"above the DRAM roof: {', '.join(data.above_roof)}\n"
-            "(weights fetched while earlier layers ran)",
+            f"{len(data.above_roof)} of {len(data.points)} GEMMs are above the DRAM roof:\n"
+            "weights fetched ahead, while earlier layers ran",
             (0, 1),
             xycoords="axes fraction",
             xytext=(4, -4),
