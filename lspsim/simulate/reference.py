@@ -108,6 +108,9 @@ class _Core:
         self.program = chip.program
         self.index = index
         self.visits = visits_of(chip.program, index)
+        self.visits_by_segment: dict[int, list[Visit]] = {}
+        for visit in self.visits:
+            self.visits_by_segment.setdefault(visit.segment, []).append(visit)
         self.act_transfers = activation_transfers_of(chip.program, index)
 
         tiles = range(sum(visit.acquire for visit in self.visits))
@@ -160,7 +163,7 @@ class _Core:
         """Run the core's visits of one segment; end with its last result and write-back."""
         timing, here = self.chip.timing, (segment, self.index)
         t0 = self.now
-        visits = [visit for visit in self.visits if visit.segment == segment]
+        visits = self.visits_by_segment.get(segment, [])
         worked = [visit for visit in visits if visit.is_vector or visit.vector > 0]
         write_back = self.env.process(self.write_back(visits))
         if any(visit.is_vector for visit in visits):
