@@ -8,7 +8,7 @@
 | `workload.json` | the operators |
 | `masks.npz` | the masks |
 | `provenance.json` | versions and digests |
-| `plots/` | cycles, energy, roofline, masks; PNG and SVG |
+| `plots/` | overview, cycles, energy, roofline, masks; PNG and SVG |
 """
 
 from __future__ import annotations
@@ -147,6 +147,8 @@ def write_plots(result: SimulationResult, directory: Path) -> None:
     if masked:
         figure, _ = plots.draw_masks(plots.mask_grid(result.workload))
         plots.save_figure(figure, directory / "masks")
+    if masked and run.totals.cycles_total:
+        plots.save_figure(plots.draw_overview(run, result.workload), directory / "overview")
 
 
 def read_run(directory: Path) -> RunDirectory:
@@ -194,7 +196,7 @@ def _check_free(path: Path, overwrite: bool) -> None:
         )
     if not overwrite:
         raise ResultError(
-            f"the run directory {path} exists; name a new one, or say that it may be replaced"
+            f"the run directory {path} exists; name a new one, remove it, or pass overwrite=True"
         )
 
 

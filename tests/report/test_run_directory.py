@@ -27,7 +27,9 @@ def test_all_files_are_there(result: SimulationResult, tmp_path: Path) -> None:
     path = write_run(result, tmp_path / "new" / "run")
     assert names(path) == set(run_directory.CONTENT)
     pictures = {
-        f"{x}.{y}" for x in ("cycles", "energy", "roofline", "masks") for y in ("png", "svg")
+        f"{x}.{y}"
+        for x in ("overview", "cycles", "energy", "roofline", "masks")
+        for y in ("png", "svg")
     }
     assert names(path / "plots") == pictures
     assert names(tmp_path / "new") == {"run"}

@@ -18,11 +18,8 @@ from lspsim.report.plots import palette
 from lspsim.report.plots.canvas import FAINT, FONT, INK, SMALL, WIDTH_IN, axes_for
 from lspsim.workload import BlockMask, Gemm, Workload
 
-GAP = 0.16
-"""Between thumbnails, in lengths of a thumbnail's shorter side."""
 CHARACTER_IN = 0.066
 """Width of a character of a label, on average."""
-LINE_GAP = 0.45
 MAX_HEIGHT_IN = 14.0
 
 
@@ -52,11 +49,6 @@ class MaskLine:
         """Height of the tallest thumbnail."""
         return max(thumbnail.height for thumbnail in self.thumbnails)
 
-    @property
-    def width(self) -> float:
-        """Thumbnails and the gaps between them."""
-        return sum(t.width for t in self.thumbnails) + GAP * (len(self.thumbnails) - 1)
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MaskGrid:
@@ -65,6 +57,10 @@ class MaskGrid:
     lines: tuple[MaskLine, ...]
     note: str
     """What dark and pale mean."""
+    gap: float
+    """Between thumbnails, in lengths of a thumbnail's shorter side."""
+    line_gap: float
+    """Under each line, likewise."""
     show_density: bool
     """Write each density under its thumbnail."""
     show_names: bool
@@ -73,17 +69,15 @@ class MaskGrid:
     @property
     def width(self) -> float:
         """Width of the widest line."""
-        return max(line.width for line in self.lines)
+        return max(
+            sum(t.width for t in line.thumbnails) + self.gap * (len(line.thumbnails) - 1)
+            for line in self.lines
+        )
 
     @property
     def height(self) -> float:
         """All lines and the gaps under them."""
-        return sum(line.height + self.gap for line in self.lines)
-
-    @property
-    def gap(self) -> float:
-        """Space between lines."""
-        return LINE_GAP if self.show_density else GAP
+        return sum(line.height + self.line_gap for line in self.lines)
 
 
 def mask_grid(workload: Workload) -> MaskGrid:
@@ -109,6 +103,8 @@ def mask_grid(workload: Workload) -> MaskGrid:
         MaskGrid(
             tuple(_line(members, upright) for members in kinds.values()),
             _note(workload),
+            gap=0.16 if upright else 0.5,
+            line_gap=0.45 if upright else 1.3,
             show_density=True,
             show_names=False,
         )
@@ -120,7 +116,7 @@ def mask_grid(workload: Workload) -> MaskGrid:
 def _line(members: list[tuple[str, BlockMask]], upright: bool) -> MaskLine:
     """Return one kind's line."""
     thumbnails = tuple(_thumbnail(name, mask, upright=upright) for name, mask in members)
-    kind = common_name([name for name, _ in members]).removeprefix("blocks.*.")
+    kind = common_name([name for name, _ in members]).replace("blocks.*.", "")
     n, k = members[0][1].shape
     size = f"K\u00d7N = {k}\u00d7{n}" if thumbnails[0].transposed else f"N\u00d7K = {n}\u00d7{k}"
     return MaskLine(f"{kind}\n{size}", thumbnails)
@@ -149,7 +145,9 @@ def mask_strips(workload: Workload, blocks: int = 3) -> MaskGrid:
     full = [(name, ts) for name, ts in found.items() if len(ts) == most]
     picks = sorted({round(i) for i in np.linspace(0, len(full) - 1, min(blocks, len(full)))})
     lines = tuple(MaskLine(_block_label(full[i][0]), tuple(full[i][1])) for i in picks)
-    return MaskGrid(lines, _note(workload), show_density=False, show_names=True)
+    return MaskGrid(
+        lines, _note(workload), gap=0.16, line_gap=0.16, show_density=False, show_names=True
+    )
 
 
 def draw_masks(
@@ -210,7 +208,7 @@ def draw_masks(
                     fontsize=FONT,
                     color=INK,
                 )
-            x += thumbnail.width + GAP
+            x += thumbnail.width + data.gap
         ax.text(
             -0.1 * unit,
             y + line.height / 2,
@@ -221,7 +219,7 @@ def draw_masks(
             color=INK,
             linespacing=1.4,
         )
-        y += line.height + data.gap
+        y += line.height + data.line_gap
     ax.text(data.width, y, data.note, ha="right", va="top", fontsize=SMALL, color=FAINT)
     ax.set_xlim(-label_in * unit, data.width)
     ax.set_ylim(y + bottom, -top)

@@ -144,12 +144,11 @@ def draw_roofline(data: Roofline, *, ax: Axes | None = None) -> tuple[Figure, Ax
     ax.annotate(
         f"array peak: {data.peak_macs_per_cycle:,.0f} MACs per cycle",
         (high, data.peak_macs_per_cycle),
-        xytext=(-2, 4),
+        xytext=(-2, 6),
         textcoords="offset points",
         ha="right",
         fontsize=SMALL,
         color=INK,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
     )
     if data.dram_bytes_per_cycle is not None:
         # The text turns with the line: at a point of a log-log plot, the line's direction in
@@ -181,8 +180,8 @@ def draw_roofline(data: Roofline, *, ax: Axes | None = None) -> tuple[Figure, Ax
         )
     if data.above_roof:
         ax.annotate(
-            f"{len(data.above_roof)} of {len(data.points)} GEMMs are above the DRAM roof:\n"
-            "weights fetched ahead, while earlier layers ran",
+            f"above the DRAM roof: {len(data.above_roof)} of {len(data.points)} GEMMs,\n"
+            "their weights fetched while earlier layers ran",
             (0, 1),
             xycoords="axes fraction",
             xytext=(4, -4),
