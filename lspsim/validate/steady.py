@@ -15,7 +15,7 @@ from lspsim.simulate.columns import COUNTS
 from lspsim.simulate.energy import COMPONENTS, FloatArray, energy_bounds_pj
 
 TOKENS = 197
-"""M of the layer: the tokens of one 224 x 224 image of DeiT or ViT."""
+"""Tokens of one 224 x 224 image of DeiT or ViT."""
 
 REDUCTION = 768
 """K of the layer: DeiT-B's width; `REDUCTION / rows` folds make one result."""
@@ -42,9 +42,14 @@ def steady_power_w(hardware: Hardware) -> FloatArray:
 
 
 def streamed_rows(hardware: Hardware) -> int:
-    """Rows that a fold streams: `TOKENS`, or the longest of the equal chunks that fit a bank."""
-    chunks = -(-TOKENS // hardware.array.accumulator_rows)
-    return -(-TOKENS // chunks)
+    """Rows that a fold streams: the longest of the equal chunks that fit a bank.
+
+    M is the tokens of as many images as keep the array busy while the next tile's
+    weights are shifted in, which takes `array.rows` cycles.
+    """
+    m = TOKENS * -(-hardware.array.rows // TOKENS)
+    chunks = -(-m // hardware.array.accumulator_rows)
+    return -(-m // chunks)
 
 
 def component(power_w: FloatArray, name: str) -> Band:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lspsim.hardware.technology import load_technology
+from lspsim.hardware import load_hardware
+from lspsim.hardware.technology import adder, load_technology, multiplier
 from lspsim.simulate.energy import COMPONENTS, NOMINAL
 from lspsim.validate import chips
 from lspsim.validate.chips import (
@@ -128,6 +129,16 @@ def test_a_fold_streams_equal_chunks() -> None:
     hardware = vita_hardware(1.0)
     assert streamed_rows(hardware.with_values({"array.accumulator_rows": 256})) == 197
     assert streamed_rows(hardware.with_values({"array.accumulator_rows": 64})) == 50
+
+
+def test_every_processing_element_multiplies_in_every_cycle() -> None:
+    for hardware in (vita_hardware(1.0), fitted_chip(), load_hardware("tpu_v1")):
+        assert streamed_rows(hardware) >= hardware.array.rows
+        table, p = hardware.technology.arithmetic, hardware.precision
+        per_mac = multiplier(table, "int", (8, 8)).value + adder(table, "int", 32).value
+        assert p.accumulator_bits == 32
+        expected = per_mac * 1e-12 * hardware.macs_per_cycle * hardware.clock_hz
+        assert component(steady_power_w(hardware), "mac").value == pytest.approx(expected)
 
 
 def test_rows_match_columns(report: ChipReport) -> None:
