@@ -12,10 +12,24 @@ from numba import njit
 
 from lspsim.kernels.assign import assign_units
 from lspsim.kernels.columns import column_profile
-from lspsim.kernels.counts import count_gemm, count_vector
+from lspsim.kernels.counts import (
+    ACC_READS,
+    ACC_WRITES,
+    ACT_READ,
+    COUNT_SIZE,
+    DRAM_READ,
+    EFFECTUAL,
+    HOPS,
+    MACS,
+    MUX,
+    SHIFTS,
+    SUM_HOPS,
+    WEIGHT_READ,
+    WEIGHT_WRITE,
+    count_gemm,
+)
 from lspsim.kernels.event import fold_gap
 from lspsim.kernels.layout import (
-    ACCUMULATOR_ROWS,
     ACTIVATION_GEMM,
     ASSIGNMENT,
     BATCH,
@@ -26,28 +40,69 @@ from lspsim.kernels.layout import (
     FIRST_OP,
     IDEAL,
     INPUT_STATIONARY,
+    KEPT,
     KIND,
     LAST_OP,
     OUTPUT_STATIONARY,
     OVERLAP,
+    PACKING,
     PASS_CLASS,
-    PREFETCH,
     ROWS,
     SHARED,
     SLOTS,
-    VECTOR,
-    Y_RESIDENT,
+    WEIGHT_STATIONARY,
     K,
     M,
     N,
 )
-from lspsim.kernels.segments import ceil_div, tensor_bytes
-from lspsim.kernels.transfers import (
-    channel_cycles,
-    gather_cycles,
-    tile_bytes,
-    vector_cycles,
+from lspsim.kernels.plan import (
+    BUSY_MOST,
+    BUSY_SUM,
+    CHANNEL_ACTIVATIONS,
+    CHANNEL_WEIGHTS,
+    CHANNEL_WRITEBACK,
+    COLUMNS,
+    CONSTANT,
+    FAST,
+    FROM_DRAM,
+    GATHER,
+    HEADER_FULL,
+    HEADER_LAST,
+    HOLDABLE,
+    LAST_LENGTH,
+    LONE_FULL,
+    LONE_LAST,
+    MAY_PREFETCH,
+    PACE_ALL,
+    PACE_LAST,
+    PACE_LEAST,
+    REPEATS,
+    SHIFTS_PER_TILE,
+    STATIONARY_BITS,
+    STREAMED_BITS,
+    TILE_BURSTS,
+    TILE_BYTES,
+    TILE_CYCLES,
+    TILES_ALL,
+    VISITS,
+    WORK_LAST,
+    WORK_LONG,
+    WORK_RAGGED,
 )
+from lspsim.kernels.profile import (
+    CELLS,
+    EMPTY,
+    FEWEST,
+    HEIGHTS,
+    LAST_CORE,
+    LAST_EMPTY,
+    LATER_COLS,
+    MOST,
+    TILE_COLS,
+    TILES,
+)
+from lspsim.kernels.segments import ceil_div
+from lspsim.kernels.transfers import vector_cycles
 from lspsim.kernels.visits import chunk_bounds, stationary_from_dram, streamed, units_of
 
 # columns of a segment's cycles, in the order of lspsim.simulate.columns.BUCKETS
@@ -158,13 +213,216 @@ def core_array_cycles(chip, folds, pace_sum, pace_last, last_length, first_heigh
 
 
 @njit(cache=True, nogil=True)
-def analyse(ops, words, chip, segments, counts, buckets, figures):
+def general_gemm(
+    ops, words, chip, seg, tiles, heights, live, channel, counts, bucket, figure
+):
+    """Do a GEMM column by column: any dataflow, index, packing and streaming.
+
+    Returns
+    -------
+    (cycles of the slowest core, slots that a column needs and the FIFO lacks, or 0)
+    """
+    rows = chip[ROWS]
+    cols = chip[COLS]
+    cores = chip[CORES]
+    overlap = chip[OVERLAP]
+    output_stationary = chip[DATAFLOW] == OUTPUT_STATIONARY
+    i = seg[FIRST_OP]
+    op = ops[i]
+    columns = column_profile(op, chip, words, tiles, heights, live)
+    width, length = units_of(op, chip)
+    chunks = seg[CHUNKS]
+    m_tiles = ceil_div(length, rows)
+    batch = op[BATCH]
+    _, last_length = chunk_bounds(length, chunks, chunks - 1)
+    _, long_length = chunk_bounds(length, chunks, 0)
+    longer = length % chunks
+    # what one fold of each column adds, summed over its chunks (or M tiles)
+    pace_all = np.int64(0)
+    pace_last = np.int64(0)
+    repeats = m_tiles
+    if not output_stationary:
+        repeats = chunks
+        if overlap == 0:
+            pace_long, pace_last = max(long_length, rows), max(last_length, rows)
+        elif overlap == 1:
+            pace_long, pace_last = long_length + rows, last_length + rows
+        else:
+            pace_long = long_length + 2 * rows + cols - 2
+            pace_last = last_length + 2 * rows + cols - 2
+        pace_all = longer * pace_long + (chunks - longer) * pace_last
+    core_of = np.empty(columns * batch, np.int64)
+    assign_units(tiles[:columns], batch, cores, chip[ASSIGNMENT], core_of)
+    core_folds = np.zeros(cores, np.int64)
+    core_pace = np.zeros(cores, np.int64)
+    core_first = np.full(cores, -1, np.int64)
+    for u in range(columns * batch):
+        j = u % columns
+        p = core_of[u]
+        core_folds[p] += tiles[j]
+        if tiles[j] > 0:
+            if core_first[p] < 0:
+                core_first[p] = j
+            if output_stationary:
+                if overlap == 0:
+                    core_pace[p] += m_tiles * max(heights[j], rows)
+                else:
+                    core_pace[p] += m_tiles * (heights[j] + rows + cols - 2)
+    slices = count_gemm(ops, chip, words, seg, tiles, heights, live, core_of, channel, counts)
+    if output_stationary and stationary_from_dram(op, seg, chip):
+        for j in range(columns):
+            if ceil_div(heights[j], rows) > chip[SLOTS]:
+                return np.int64(0), ceil_div(heights[j], rows)
+    used_sum = np.int64(0)
+    array_sum = np.int64(0)
+    compute = np.int64(0)
+    slowest = np.int64(0)
+    for p in range(cores):
+        folds = core_folds[p]
+        pace = core_pace[p] if output_stationary else folds * pace_all
+        first_height = heights[core_first[p]] if core_first[p] >= 0 else 0
+        array = core_array_cycles(chip, folds, pace, pace_last, last_length, first_height)
+        end = array
+        if seg[LAST_OP] > i:
+            end = max(
+                array, vector_end_by_visits(ops, seg, op, chip, tiles, heights, core_of, p)
+            )
+        array_sum += array
+        used_sum += end
+        slowest = max(slowest, end)
+        figure[ARRAY] = max(figure[ARRAY], array)
+        figure[FOLDS] += folds * repeats
+        if not output_stationary:
+            compute += folds * length
+    live_tiles = np.int64(0)
+    for j in range(columns):
+        live_tiles += tiles[j]
+        if output_stationary:
+            compute += batch * m_tiles * heights[j]
+    figure[TILES_LIVE] = batch * (slices if output_stationary else live_tiles)
+    figure[TILES_TOTAL] = batch * columns * ceil_div(op[K], rows)
+    bucket[COMPUTE] = compute
+    bucket[FILL_DRAIN] = array_sum - compute
+    bucket[VECTOR_BUCKET] = used_sum - array_sum
+    bucket[IMBALANCE] = slowest * cores - used_sum
+    return slowest, np.int64(0)
+
+
+@njit(cache=True, nogil=True)
+def closed_form_applies(ops, seg, chip, row, own):
+    """Whether `fast_gemm` is exact for this operator and mask."""
+    if row[FAST] != 1:
+        return False
+    if row[HOLDABLE] and row[FROM_DRAM]:
+        held = 2 * own[MOST] <= chip[SLOTS]
+        none_held = 2 * own[FEWEST] > chip[SLOTS]
+        if not (held or none_held):
+            return False
+    if seg[LAST_OP] > seg[FIRST_OP]:
+        # with visits at least as long as their vector work, nothing ever queues
+        if own[EMPTY] > 0 or own[FEWEST] * row[PACE_LEAST] - 1 < row[WORK_LONG]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def fast_gemm(ops, chip, seg, row, own, folds_of, channel, counts, bucket, figure):
+    """Do a GEMM from its sums alone; return the cycles of the slowest core."""
+    rows = chip[ROWS]
+    cols = chip[COLS]
+    cores = chip[CORES]
+    i = seg[FIRST_OP]
+    op = ops[i]
+    count = counts[i]
+    for c in range(COUNT_SIZE):
+        count[c] = row[CONSTANT + c]
+    repeats = row[REPEATS]
+    visits = row[VISITS]
+    heights = own[HEIGHTS]
+    count[MACS] = repeats * own[CELLS]
+    count[EFFECTUAL] = op[BATCH] * op[M] * op[KEPT]
+    count[SHIFTS] = own[TILES] * row[SHIFTS_PER_TILE]
+    count[HOPS] = repeats * cols * heights
+    count[SUM_HOPS] = repeats * rows * own[TILE_COLS]
+    count[ACC_WRITES] = repeats * own[TILE_COLS]
+    count[ACC_READS] = repeats * own[LATER_COLS]
+    streamed_reads = repeats * heights
+    if chip[PACKING] == 1 and chip[DATAFLOW] == WEIGHT_STATIONARY:
+        count[MUX] = streamed_reads
+    stationary_read = (visits * own[CELLS] * row[STATIONARY_BITS] + 7) // 8
+    streamed_read = (streamed_reads * row[STREAMED_BITS] + 7) // 8
+    columns = row[COLUMNS]
+    empty = own[EMPTY]
+    channel[0] = row[CHANNEL_WEIGHTS]
+    channel[1] = row[CHANNEL_ACTIVATIONS]
+    channel[2] = row[CHANNEL_WRITEBACK]
+    channel[3] = 0
+    if row[FROM_DRAM]:
+        fetched = own[TILES] * visits
+        if row[HOLDABLE] and 2 * own[MOST] <= chip[SLOTS]:
+            fetched = own[TILES] * op[BATCH]
+        count[WEIGHT_READ] += stationary_read
+        count[WEIGHT_WRITE] += fetched * row[TILE_BYTES]
+        count[DRAM_READ] += fetched * row[TILE_BURSTS]
+        last_empty = own[LAST_EMPTY]
+        channel[0] += (
+            fetched * row[TILE_CYCLES]
+            + (columns - 1 - (empty - last_empty)) * row[HEADER_FULL]
+            + (1 - last_empty) * row[HEADER_LAST]
+        )
+        channel[2] += (empty - last_empty) * row[LONE_FULL] + last_empty * row[LONE_LAST]
+        channel[3] = fetched
+    else:
+        count[ACT_READ] += stationary_read
+    if chip[DATAFLOW] == INPUT_STATIONARY and op[KIND] != ACTIVATION_GEMM:
+        count[WEIGHT_READ] += streamed_read
+    else:
+        count[ACT_READ] += streamed_read
+    fused = seg[LAST_OP] > i
+    array_sum = np.int64(0)
+    used_sum = np.int64(0)
+    slowest = np.int64(0)
+    array_most = np.int64(0)
+    folds_sum = np.int64(0)
+    for p in range(cores):
+        folds = folds_of[p]
+        folds_sum += folds
+        array = core_array_cycles(
+            chip, folds, folds * row[PACE_ALL], row[PACE_LAST], row[LAST_LENGTH], 0
+        )
+        end = array
+        if fused and folds > 0:
+            end += row[WORK_RAGGED] if p == own[LAST_CORE] else row[WORK_LAST]
+        array_sum += array
+        array_most = max(array_most, array)
+        used_sum += end
+        slowest = max(slowest, end)
+    figure[ARRAY] = array_most
+    figure[FOLDS] = folds_sum * (visits // op[BATCH])
+    figure[TILES_LIVE] = op[BATCH] * own[TILES]
+    figure[TILES_TOTAL] = row[TILES_ALL]
+    compute = folds_sum * (repeats // op[BATCH])
+    bucket[COMPUTE] = compute
+    bucket[FILL_DRAIN] = array_sum - compute
+    bucket[VECTOR_BUCKET] = used_sum - array_sum
+    bucket[IMBALANCE] = slowest * cores - used_sum
+    return slowest
+
+
+@njit(cache=True, nogil=True)
+def combine(
+    ops, words, chip, segments, plan, class_of, sums, core_folds, fast, counts, buckets, figures
+):
     """Fill per-operator counts, core-cycles by bucket, and figures.
 
     Parameters
     ----------
     ops, words, chip, segments
         Tables of `lspsim.schedule.lower` and `plan_segments`.
+    plan, class_of, sums, core_folds
+        From `lspsim.kernels.plan.plan` and `lspsim.kernels.profile.profile`.
+    fast
+        False: do every GEMM column by column (the oracle of the closed forms).
     counts, buckets, figures
         int64 `[ops, ...]`, zeroed by the caller.
 
@@ -172,190 +430,64 @@ def analyse(ops, words, chip, segments, counts, buckets, figures):
     -------
     (operator that cannot be scheduled or -1, slots that it needs, cycles of the network)
     """
-    rows = chip[ROWS]
-    cols = chip[COLS]
     cores = chip[CORES]
-    overlap = chip[OVERLAP]
-    output_stationary = chip[DATAFLOW] == OUTPUT_STATIONARY
     widest = np.int64(1)
-    units = np.int64(1)
-    for g in range(segments.shape[0]):
-        op = ops[segments[g, FIRST_OP]]
-        if op[KIND] != VECTOR:
-            width, _ = units_of(op, chip)
-            columns = ceil_div(width, cols)
-            widest = max(widest, columns)
-            units = max(units, columns * op[BATCH])
-    tiles = np.empty(widest, np.int64)
-    heights = np.empty(widest, np.int64)
-    live = np.empty(widest, np.int64)
-    loads = np.empty(widest, np.int64)
-    core_of = np.empty(units, np.int64)
-    core_folds = np.empty(cores, np.int64)
-    core_pace = np.empty(cores, np.int64)
-    core_first = np.empty(cores, np.int64)
-    core_last = np.empty(cores, np.int64)
-    core_empty = np.empty(cores, np.int64)
+    for i in range(ops.shape[0]):
+        widest = max(widest, max(ops[i, N], ops[i, M]))
+    columns = ceil_div(widest, chip[COLS])
+    tiles = np.empty(columns, np.int64)
+    heights = np.empty(columns, np.int64)
+    live = np.empty(columns, np.int64)
     channel = np.zeros(4, np.int64)
     moved = np.zeros(3, np.int64)
     clock = np.int64(0)
     for g in range(segments.shape[0]):
         seg = segments[g]
         i = seg[FIRST_OP]
-        op = ops[i]
+        kind = class_of[g]
+        row = plan[kind]
         bucket = buckets[i]
-        channel[:] = 0
-        slowest = np.int64(0)
-        if op[KIND] == VECTOR:
-            count_vector(ops, chip, seg, channel, counts)
-            busy_sum = np.int64(0)
-            for p in range(cores):
-                share = op[M] * (p + 1) // cores - op[M] * p // cores
-                busy = np.int64(0)
-                if share > 0:
-                    chunks = ceil_div(share, chip[ACCUMULATOR_ROWS])
-                    for c in range(chunks):
-                        _, part = chunk_bounds(share, chunks, c)
-                        busy += vector_cycles(part * op[N], op[PASS_CLASS], chip)
-                busy_sum += busy
-                slowest = max(slowest, busy)
-            bucket[VECTOR_BUCKET] = busy_sum
-            bucket[IMBALANCE] = slowest * cores - busy_sum
-        else:
-            columns = column_profile(op, chip, words, tiles, heights, live)
-            width, length = units_of(op, chip)
-            chunks = seg[CHUNKS]
-            m_tiles = ceil_div(length, rows)
-            batch = op[BATCH]
-            _, last_length = chunk_bounds(length, chunks, chunks - 1)
-            _, long_length = chunk_bounds(length, chunks, 0)
-            longer = length % chunks
-            # what one fold of each column adds, summed over its chunks (or M tiles)
-            if output_stationary:
-                repeats = m_tiles
-                pace_all = np.int64(0)
-            else:
-                repeats = chunks
-                if overlap == 0:
-                    pace_long, pace_last = max(long_length, rows), max(last_length, rows)
-                elif overlap == 1:
-                    pace_long, pace_last = long_length + rows, last_length + rows
-                else:
-                    pace_long = long_length + 2 * rows + cols - 2
-                    pace_last = last_length + 2 * rows + cols - 2
-                pace_all = longer * pace_long + (chunks - longer) * pace_last
-            for j in range(columns):
-                loads[j] = tiles[j] * repeats
-            assign_units(loads[:columns], batch, cores, chip[ASSIGNMENT], core_of)
-            core_folds[:] = 0
-            core_pace[:] = 0
-            core_first[:] = -1
-            core_last[:] = -1
-            core_empty[:] = 0
-            fewest = np.int64(1 << 40)
-            u = 0
-            for _ in range(batch):
-                for j in range(columns):
-                    p = core_of[u]
-                    n = tiles[j]
-                    core_last[p] = j
-                    core_folds[p] += n
-                    if n == 0:
-                        core_empty[p] += 1
-                    else:
-                        fewest = min(fewest, n)
-                        if core_first[p] < 0:
-                            core_first[p] = j
-                        if output_stationary:
-                            if overlap == 0:
-                                core_pace[p] += m_tiles * max(heights[j], rows)
-                            else:
-                                core_pace[p] += m_tiles * (heights[j] + rows + cols - 2)
-                    u += 1
-            slices = count_gemm(
-                ops, chip, words, seg, tiles, heights, live, core_of, channel, counts
+        if row[FAST] == 2:
+            for c in range(COUNT_SIZE):
+                counts[i, c] = row[CONSTANT + c]
+            channel[0] = 0
+            channel[1] = row[CHANNEL_ACTIVATIONS]
+            channel[2] = row[CHANNEL_WRITEBACK]
+            channel[3] = 0
+            slowest = row[BUSY_MOST]
+            bucket[VECTOR_BUCKET] = row[BUSY_SUM]
+            bucket[IMBALANCE] = slowest * cores - row[BUSY_SUM]
+        elif fast and closed_form_applies(ops, seg, chip, row, sums[i]):
+            slowest = fast_gemm(
+                ops, chip, seg, row, sums[i], core_folds[i], channel, counts, bucket, figures[i]
             )
-            if output_stationary and stationary_from_dram(op, seg, chip):
-                for j in range(columns):
-                    if ceil_div(heights[j], rows) > chip[SLOTS]:
-                        return i, ceil_div(heights[j], rows), clock
-            fused = seg[LAST_OP] > i
-            quick = False
-            if fused and not output_stationary:
-                # with a visit at least as long as its vector work, nothing ever queues
-                work = fused_cycles(ops, seg, long_length * min(cols, width), chip)
-                quick = fewest * min(pace_long, pace_last) - 1 >= work
-            used_sum = np.int64(0)
-            array_sum = np.int64(0)
-            compute = np.int64(0)
-            for p in range(cores):
-                folds = core_folds[p]
-                pace = core_pace[p] if output_stationary else folds * pace_all
-                first_height = heights[core_first[p]] if core_first[p] >= 0 else 0
-                pace_of_last = np.int64(0) if output_stationary else pace_last
-                array = core_array_cycles(
-                    chip, folds, pace, pace_of_last, last_length, first_height
-                )
-                end = array
-                if fused and core_last[p] >= 0:
-                    if quick and core_empty[p] == 0:
-                        real = min(cols, width - core_last[p] * cols)
-                        end = array + fused_cycles(ops, seg, last_length * real, chip)
-                    else:
-                        end = max(
-                            array,
-                            vector_end_by_visits(
-                                ops, seg, op, chip, tiles, heights, core_of, p
-                            ),
-                        )
-                array_sum += array
-                used_sum += end
-                slowest = max(slowest, end)
-                figures[i, ARRAY] = max(figures[i, ARRAY], array)
-                figures[i, FOLDS] += folds * repeats
-                if not output_stationary:
-                    compute += folds * length
-            total_tiles = columns * ceil_div(op[K], rows)
-            live_tiles = np.int64(0)
-            for j in range(columns):
-                live_tiles += tiles[j]
-                if output_stationary:
-                    compute += batch * m_tiles * heights[j]
-            figures[i, TILES_LIVE] = batch * (slices if output_stationary else live_tiles)
-            figures[i, TILES_TOTAL] = batch * total_tiles
-            bucket[COMPUTE] = compute
-            bucket[FILL_DRAIN] = array_sum - compute
-            bucket[VECTOR_BUCKET] = used_sum - array_sum
-            bucket[IMBALANCE] = slowest * cores - used_sum
+            for f in range(i + 1, seg[LAST_OP] + 1):
+                for c in range(COUNT_SIZE):
+                    counts[f, c] = plan[kind + f - i, CONSTANT + c]
+        else:
+            channel[:] = 0
+            slowest, lacking = general_gemm(
+                ops, words, chip, seg, tiles, heights, live, channel, counts, bucket, figures[i]
+            )
+            if lacking > 0:
+                return i, lacking, clock
         # --- memory: a lower bound on the end of the segment
-        gather = np.int64(0)
         span = slowest
         if not chip[IDEAL]:
-            if cores > 1 and seg[Y_RESIDENT]:
-                gather = gather_cycles(tensor_bytes(ops[seg[LAST_OP]], chip), chip)
             early = np.int64(0)  # channel cycles that may lie before the segment's start
-            prefetchable = (
-                chip[PREFETCH]
-                and op[KIND] != VECTOR
-                and op[KIND] != ACTIVATION_GEMM
-                and chip[DATAFLOW] != INPUT_STATIONARY
-            )
-            if prefetchable and g > 0:
+            if row[MAY_PREFETCH] and g > 0:
                 ahead = min(channel[3], cores * chip[SLOTS])
-                early = channel[0] - (channel[3] - ahead) * channel_cycles(
-                    tile_bytes(op, chip), chip, 0
-                )
+                early = channel[0] - (channel[3] - ahead) * row[TILE_CYCLES]
             bound = np.int64(0)
             worst = 0
             if chip[SHARED]:
-                bound = channel[0] - early + channel[1] + channel[2]
                 total = np.int64(0)
                 for c in range(3):
                     moved[c] += channel[c]
                     total += moved[c]
                     if channel[c] > channel[worst]:
                         worst = c
-                bound = max(bound, total - clock)
+                bound = max(channel[0] - early + channel[1] + channel[2], total - clock)
             else:
                 for c in range(3):
                     moved[c] += channel[c]
@@ -365,7 +497,8 @@ def analyse(ops, words, chip, segments, counts, buckets, figures):
                         worst = c
             span = max(slowest, bound)
             bucket[STALL_WEIGHTS + worst] += (span - slowest) * cores
-            bucket[STALL_WRITEBACK] += gather * cores
-        figures[i, TOTAL] = span + gather
-        clock += span + gather
+            bucket[STALL_WRITEBACK] += row[GATHER] * cores
+            span += row[GATHER]
+        figures[i, TOTAL] = span
+        clock += span
     return -1, 0, clock

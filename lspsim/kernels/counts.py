@@ -7,7 +7,6 @@ from numba import njit
 
 from lspsim.kernels.columns import skips
 from lspsim.kernels.layout import (
-    ACCUMULATOR_ROWS,
     ACTIVATION_GEMM,
     BATCH,
     CHUNKS,
@@ -15,24 +14,19 @@ from lspsim.kernels.layout import (
     CORES,
     DATAFLOW,
     FIRST_OP,
-    IN0,
     IN1,
     INPUT_STATIONARY,
     KEPT,
     KIND,
     LAST_OP,
     NO_INPUT,
-    OUT_ROWS,
     OUTPUT_STATIONARY,
     PACKING,
-    PARAMETERS,
     PASS_CLASS,
     PASSES,
     ROWS,
     SLOTS,
-    W_RESIDENT,
     WEIGHT_STATIONARY,
-    X_RESIDENT,
     Y_RESIDENT,
     K,
     M,
@@ -264,54 +258,3 @@ def count_gemm(ops, chip, words, seg, tiles, heights, live, core_of, channel, co
         if ops[f, IN1] != NO_INPUT:
             counts[f, ACT_READ] = ceil_div(elements * activation_bits(ops[f], chip), 8)
     return slices
-
-
-@njit(cache=True, nogil=True)
-def count_vector(ops, chip, seg, channel, counts):
-    """Fill the count row of a serial vector operator; add its channel cycles."""
-    op = ops[seg[FIRST_OP]]
-    row = counts[seg[FIRST_OP]]
-    cores = chip[CORES]
-    bits = activation_bits(op, chip)
-    streams = 0
-    residents = 0
-    if seg[X_RESIDENT]:
-        residents += 1
-    else:
-        streams += 1
-    if op[IN1] != NO_INPUT and op[IN1] != op[IN0]:
-        if seg[W_RESIDENT]:
-            residents += 1
-        else:
-            streams += 1
-    row[LANE_OPS] = op[M] * op[N] * chip[PASSES + op[PASS_CLASS]]
-    row[ACT_READ] = residents * ceil_div(op[M] * op[N] * bits, 8)
-    parameters = ceil_div(op[PARAMETERS] * bits, 8)
-    for p in range(cores):
-        r0 = op[M] * p // cores
-        share = op[M] * (p + 1) // cores - r0
-        if share == 0:
-            continue
-        chunks = ceil_div(share, chip[ACCUMULATOR_ROWS])
-        for c in range(chunks):
-            at, rows = chunk_bounds(share, chunks, c)
-            at += r0
-            size = streams * ceil_div(rows * op[N] * bits, 8)
-            if c == 0:
-                size += parameters
-            if size > 0:
-                row[DRAM_READ] += bursts(size, chip)
-                row[ACT_WRITE] += size
-                row[ACT_READ] += size
-                channel[1] += channel_cycles(size, chip, 1)
-            if not seg[Y_RESIDENT]:
-                out = op[OUT_ROWS] * (at + rows) // op[M] - op[OUT_ROWS] * at // op[M]
-                size = ceil_div(out * op[N] * bits, 8)
-                row[DRAM_WRITE] += bursts(size, chip)
-                channel[2] += channel_cycles(size, chip, 2)
-    if seg[Y_RESIDENT]:
-        result = tensor_bytes(op, chip)
-        row[ACT_WRITE] += result * cores
-        row[NOC] = result * (cores - 1)
-
-

@@ -404,29 +404,27 @@ def run_shared(
         lowest = 0 if turn < 0 else turn
         highest = cores if turn < 0 else turn + 1
         for p in range(lowest, highest):
-            st = state[p]
-            row = out[g, p]
             last = visit_start[p + 1]
             if turn < 0:  # a new segment
-                st[C_S] = t0
-                st[C_LENGTH] = 0
-                st[C_STARTED] = 0
-                st[C_VECTOR_END] = t0
-                st[C_WRITE_END] = t0
-                st[C_BANKED] = 0
-                st[C_BANKS_FREE] = 0
-                st[C_BANK_EVEN] = t0
-                st[C_BANK_ODD] = t0
-                st[C_ARRAY_END] = t0
-                st[C_DONE] = 0
+                state[p, C_S] = t0
+                state[p, C_LENGTH] = 0
+                state[p, C_STARTED] = 0
+                state[p, C_VECTOR_END] = t0
+                state[p, C_WRITE_END] = t0
+                state[p, C_BANKED] = 0
+                state[p, C_BANKS_FREE] = 0
+                state[p, C_BANK_EVEN] = t0
+                state[p, C_BANK_ODD] = t0
+                state[p, C_ARRAY_END] = t0
+                state[p, C_DONE] = 0
             while True:
                 # --- folds, as far as their operands are known
-                v = st[C_VISIT]
+                v = state[p, C_VISIT]
                 while v < last and v_segment[v] == g:
                     n = v_folds[v]
                     first_need = v_fold_start[v]
-                    bank_known = ideal or st[C_BANKED] - st[C_BANKS_FREE] < 2
-                    bank = st[C_BANK_ODD] if st[C_BANKED] & 1 else st[C_BANK_EVEN]
+                    bank_known = ideal or state[p, C_BANKED] - state[p, C_BANKS_FREE] < 2
+                    bank = state[p, C_BANK_ODD] if state[p, C_BANKED] & 1 else state[p, C_BANK_EVEN]
                     if ideal:
                         bank = t0
                     if v_is_vector[v]:
@@ -435,21 +433,21 @@ def run_shared(
                         arrived = t0
                         if first_need >= 0:
                             need = act_start[p] + needs[first_need]
-                            if need >= st[C_ACT_NEXT]:
+                            if need >= state[p, C_ACT_NEXT]:
                                 break
                             arrived = act_arrival[need]
-                        before = st[C_VECTOR_END]
+                        before = state[p, C_VECTOR_END]
                         start = max(before, arrived, bank)
                         if start > before:
                             if arrived >= start:
-                                row[R_STALL_ACTIVATIONS] += start - before
+                                out[g, p, R_STALL_ACTIVATIONS] += start - before
                             else:
-                                row[R_STALL_WRITEBACK] += start - before
-                        row[R_VECTOR] += v_vector[v]
-                        st[C_VECTOR_END] = start + v_vector[v]
-                        consumed[v] = st[C_VECTOR_END]
-                        ready[v] = st[C_VECTOR_END]
-                        st[C_BANKED] += 1
+                                out[g, p, R_STALL_WRITEBACK] += start - before
+                        out[g, p, R_VECTOR] += v_vector[v]
+                        state[p, C_VECTOR_END] = start + v_vector[v]
+                        consumed[v] = state[p, C_VECTOR_END]
+                        ready[v] = state[p, C_VECTOR_END]
+                        state[p, C_BANKED] += 1
                     else:
                         done = t0
                         if n > 0:
@@ -457,40 +455,40 @@ def run_shared(
                             held = v_held[v]
                             acquire = v_acquire[v] > 0
                             release = v_release[v] == 1
-                            i = st[C_FOLD]
-                            s = st[C_S]
-                            old = st[C_LENGTH]
-                            base = st[C_ACQUIRED] if acquire else st[C_BASE]
+                            i = state[p, C_FOLD]
+                            s = state[p, C_S]
+                            old = state[p, C_LENGTH]
+                            base = state[p, C_ACQUIRED] if acquire else state[p, C_BASE]
                             gap = fold_gap(overlap, old, rows, cols)
                             while i < n:
-                                started = st[C_STARTED]
-                                if st[C_SHIFTED] == 0:
+                                started = state[p, C_STARTED]
+                                if state[p, C_SHIFTED] == 0:
                                     arrived = t0
                                     place = 0
                                     if held > 0:
                                         tile = base + (held - 1 if output_stationary else i)
-                                        if tile >= st[C_QUEUED]:
+                                        if tile >= state[p, C_QUEUED]:
                                             break
                                         place = tile % slots
                                         arrived = arrival[p, place]
-                                    st[C_SHIFTED] = 1
-                                    st[C_TILE_READY] = arrived
+                                    state[p, C_SHIFTED] = 1
+                                    state[p, C_TILE_READY] = arrived
                                     if not output_stationary:
                                         w = max(s + gap if started else t0, arrived)
-                                        st[C_SHIFT] = w
-                                        st[C_TILE_READY] = arrived + rows
+                                        state[p, C_SHIFT] = w
+                                        state[p, C_TILE_READY] = arrived + rows
                                         if held > 0 and release:
                                             slot_free[p, place] = w + rows
-                                            st[C_RELEASED] += 1
+                                            state[p, C_RELEASED] += 1
                                 if i == 0 and not bank_known:
                                     break
                                 streamed = t0
                                 if first_need >= 0:
                                     need = act_start[p] + needs[first_need + i]
-                                    if need >= st[C_ACT_NEXT]:
+                                    if need >= state[p, C_ACT_NEXT]:
                                         break
                                     streamed = act_arrival[need]
-                                tile_ready = st[C_TILE_READY]
+                                tile_ready = state[p, C_TILE_READY]
                                 if output_stationary:
                                     if started == 0:
                                         s_base = t0
@@ -505,7 +503,7 @@ def run_shared(
                                     if started:
                                         after = s + old
                                         s_base = max(s + gap + rows, after)
-                                    s = max(st[C_SHIFT] + rows, after, streamed)
+                                    s = max(state[p, C_SHIFT] + rows, after, streamed)
                                 if i == 0:
                                     s = max(s, bank)
                                 wait = s - s_base
@@ -513,105 +511,105 @@ def run_shared(
                                     if tile_ready == s:
                                         if i == 0 and acquire:
                                             part = min(wait, v_header[v])
-                                            row[R_INDEX] += part
+                                            out[g, p, R_INDEX] += part
                                             wait -= part
-                                        row[R_STALL_WEIGHTS] += wait
+                                        out[g, p, R_STALL_WEIGHTS] += wait
                                     elif streamed == s:
-                                        row[R_STALL_ACTIVATIONS] += wait
+                                        out[g, p, R_STALL_ACTIVATIONS] += wait
                                     else:
-                                        row[R_STALL_WRITEBACK] += wait
+                                        out[g, p, R_STALL_WRITEBACK] += wait
                                 if old != length:
                                     old = length
                                     gap = fold_gap(overlap, old, rows, cols)
-                                st[C_STARTED] = 1
-                                row[R_COMPUTE] += length
+                                state[p, C_STARTED] = 1
+                                out[g, p, R_COMPUTE] += length
                                 if output_stationary and held > 0 and release:
                                     for r in range(held):
                                         slot_free[p, (base + r) % slots] = s + length
-                                    st[C_RELEASED] += held
-                                st[C_SHIFTED] = 0
+                                    state[p, C_RELEASED] += held
+                                state[p, C_SHIFTED] = 0
                                 i += 1
-                            st[C_S] = s
-                            st[C_LENGTH] = old
-                            st[C_FOLD] = i
+                            state[p, C_S] = s
+                            state[p, C_LENGTH] = old
+                            state[p, C_FOLD] = i
                             if i < n:
                                 break
-                            st[C_FOLD] = 0
+                            state[p, C_FOLD] = 0
                             if acquire:
-                                st[C_BASE] = base
-                                st[C_ACQUIRED] = base + v_acquire[v]
+                                state[p, C_BASE] = base
+                                state[p, C_ACQUIRED] = base + v_acquire[v]
                             consumed[v] = s + length
                             done = s + length + rows + cols
-                            st[C_ARRAY_END] = done
-                            st[C_BANKED] += 1
+                            state[p, C_ARRAY_END] = done
+                            state[p, C_BANKED] += 1
                         if v_vector[v] > 0:
-                            done = max(done, st[C_VECTOR_END]) + v_vector[v]
-                            st[C_VECTOR_END] = done
+                            done = max(done, state[p, C_VECTOR_END]) + v_vector[v]
+                            state[p, C_VECTOR_END] = done
                         ready[v] = done
                     v += 1
-                st[C_VISIT] = v
+                state[p, C_VISIT] = v
                 # --- write-backs that need no channel
                 changed = False
-                u = st[C_WRITE_VISIT]
+                u = state[p, C_WRITE_VISIT]
                 request[p, 2] = FAR
                 while u < v:
                     cycles = v_writeback[u]
                     if v_acquire[u] == 0:
                         cycles += v_header[u]
-                    at = max(ready[u], st[C_WRITE_END])
+                    at = max(ready[u], state[p, C_WRITE_END])
                     if cycles > 0:
                         request[p, 2] = at
                         held_time[p, 2] = cycles
                         break
-                    st[C_WRITE_END] = at + v_drain[u]
+                    state[p, C_WRITE_END] = at + v_drain[u]
                     if v_folds[u] > 0 or v_is_vector[u]:
-                        if st[C_BANKS_FREE] & 1:
-                            st[C_BANK_ODD] = st[C_WRITE_END]
+                        if state[p, C_BANKS_FREE] & 1:
+                            state[p, C_BANK_ODD] = state[p, C_WRITE_END]
                         else:
-                            st[C_BANK_EVEN] = st[C_WRITE_END]
-                        st[C_BANKS_FREE] += 1
+                            state[p, C_BANK_EVEN] = state[p, C_WRITE_END]
+                        state[p, C_BANKS_FREE] += 1
                         changed = True
                     u += 1
-                st[C_WRITE_VISIT] = u
+                state[p, C_WRITE_VISIT] = u
                 if not changed:
                     break
             if (
-                st[C_DONE] == 0
-                and st[C_WRITE_VISIT] == st[C_VISIT]
-                and (st[C_VISIT] == last or v_segment[st[C_VISIT]] != g)
+                state[p, C_DONE] == 0
+                and state[p, C_WRITE_VISIT] == state[p, C_VISIT]
+                and (state[p, C_VISIT] == last or v_segment[state[p, C_VISIT]] != g)
             ):
-                st[C_DONE] = 1
+                state[p, C_DONE] = 1
             # --- the next tile request
             request[p, 0] = FAR
-            u = st[C_TILE_VISIT]
+            u = state[p, C_TILE_VISIT]
             while u < last and v_acquire[u] == 0:
                 u += 1
-            st[C_TILE_VISIT] = u
+            state[p, C_TILE_VISIT] = u
             if u < last:
-                k = st[C_QUEUED]
+                k = state[p, C_QUEUED]
                 h = v_segment[u]
                 free_gate = prefetch and prefetchable[h]
-                if (h == g or (free_gate and h > g)) and k - slots < st[C_RELEASED]:
-                    at = st[C_TILE_END]
+                if (h == g or (free_gate and h > g)) and k - slots < state[p, C_RELEASED]:
+                    at = state[p, C_TILE_END]
                     if k >= slots:
                         at = max(at, slot_free[p, k % slots])
                     if not free_gate:
                         at = max(at, t0)
                     request[p, 0] = at
                     held_time[p, 0] = tile_cycles[h]
-                    if st[C_TILE_INDEX] == 0:
+                    if state[p, C_TILE_INDEX] == 0:
                         held_time[p, 0] += v_header[u]
             # --- the next activation request
             request[p, 1] = FAR
-            a = st[C_ACT_NEXT]
+            a = state[p, C_ACT_NEXT]
             if a < act_start[p + 1] and a_segment[a] <= g:
-                at = st[C_ACT_END]
+                at = state[p, C_ACT_END]
                 if a_segment[a] > 0:
                     at = max(at, seg_end[a_segment[a] - 1])
                 known = True
                 if a_after[a] >= 0:
                     waits_for = visit_start[p] + a_after[a]
-                    if waits_for < st[C_VISIT]:
+                    if waits_for < state[p, C_VISIT]:
                         at = max(at, consumed[waits_for])
                     else:
                         known = False
@@ -627,22 +625,20 @@ def run_shared(
         if over:
             latest = t0
             for p in range(cores):
-                st = state[p]
-                row = out[g, p]
                 waits = (
-                    row[R_STALL_WEIGHTS]
-                    + row[R_STALL_ACTIVATIONS]
-                    + row[R_STALL_WRITEBACK]
-                    + row[R_INDEX]
+                    out[g, p, R_STALL_WEIGHTS]
+                    + out[g, p, R_STALL_ACTIVATIONS]
+                    + out[g, p, R_STALL_WRITEBACK]
+                    + out[g, p, R_INDEX]
                 )
-                if row[R_COMPUTE] > 0:
-                    row[R_ARRAY] = st[C_ARRAY_END] - t0 - waits
-                tail = max(st[C_ARRAY_END], st[C_VECTOR_END])
-                if row[R_VECTOR] == 0:
-                    row[R_VECTOR] = tail - st[C_ARRAY_END]
-                end = max(tail, st[C_WRITE_END])
-                row[R_STALL_WRITEBACK] += end - tail
-                row[R_END] = end
+                if out[g, p, R_COMPUTE] > 0:
+                    out[g, p, R_ARRAY] = state[p, C_ARRAY_END] - t0 - waits
+                tail = max(state[p, C_ARRAY_END], state[p, C_VECTOR_END])
+                if out[g, p, R_VECTOR] == 0:
+                    out[g, p, R_VECTOR] = tail - state[p, C_ARRAY_END]
+                end = max(tail, state[p, C_WRITE_END])
+                out[g, p, R_STALL_WRITEBACK] += end - tail
+                out[g, p, R_END] = end
                 latest = max(latest, end)
             t0 = latest + gather[g]
             seg_end[g] = t0
@@ -664,32 +660,31 @@ def run_shared(
         if best_core < 0:
             return g
         p = best_core
-        st = state[p]
         server = 0 if shared else best_class
         end = max(channel[server], best) + held_time[p, best_class]
         channel[server] = end
         if best_class == 0:
-            k = st[C_QUEUED]
+            k = state[p, C_QUEUED]
             arrival[p, k % slots] = end + latency
-            st[C_TILE_END] = end
-            st[C_QUEUED] = k + 1
-            st[C_TILE_INDEX] += 1
-            if st[C_TILE_INDEX] == v_acquire[st[C_TILE_VISIT]]:
-                st[C_TILE_INDEX] = 0
-                st[C_TILE_VISIT] += 1
+            state[p, C_TILE_END] = end
+            state[p, C_QUEUED] = k + 1
+            state[p, C_TILE_INDEX] += 1
+            if state[p, C_TILE_INDEX] == v_acquire[state[p, C_TILE_VISIT]]:
+                state[p, C_TILE_INDEX] = 0
+                state[p, C_TILE_VISIT] += 1
         elif best_class == 1:
-            a = st[C_ACT_NEXT]
+            a = state[p, C_ACT_NEXT]
             act_arrival[a] = end + latency
-            st[C_ACT_END] = end
-            st[C_ACT_NEXT] = a + 1
+            state[p, C_ACT_END] = end
+            state[p, C_ACT_NEXT] = a + 1
         else:
-            u = st[C_WRITE_VISIT]
-            st[C_WRITE_END] = end + v_drain[u]
+            u = state[p, C_WRITE_VISIT]
+            state[p, C_WRITE_END] = end + v_drain[u]
             if v_folds[u] > 0 or v_is_vector[u]:
-                if st[C_BANKS_FREE] & 1:
-                    st[C_BANK_ODD] = st[C_WRITE_END]
+                if state[p, C_BANKS_FREE] & 1:
+                    state[p, C_BANK_ODD] = state[p, C_WRITE_END]
                 else:
-                    st[C_BANK_EVEN] = st[C_WRITE_END]
-                st[C_BANKS_FREE] += 1
-            st[C_WRITE_VISIT] = u + 1
+                    state[p, C_BANK_EVEN] = state[p, C_WRITE_END]
+                state[p, C_BANKS_FREE] += 1
+            state[p, C_WRITE_VISIT] = u + 1
         turn = p

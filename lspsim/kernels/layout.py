@@ -76,8 +76,9 @@ ELEMENTWISE, LAYERNORM, SOFTMAX = 0, 1, 2
     WORD_START,
     WORDS_PER_ROW,
     KEPT,
+    SHAPE,  # equal for operators that differ in their masks' blocks only
     OP_SIZE,
-) = range(24)
+) = range(25)
 
 WEIGHT_GEMM, ACTIVATION_GEMM, VECTOR = 0, 1, 2
 FROM_DRAM, NO_INPUT = -1, -2

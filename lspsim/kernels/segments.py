@@ -56,6 +56,15 @@ def bits_of(own, native):
 
 
 @njit(cache=True, nogil=True)
+def result_bytes(ops, i, chip):
+    """`tensor_bytes` by index: a row view costs a reference count, and this runs per operator."""
+    bits = bits_of(ops[i, OP_ACTIVATION_BITS], chip[ACTIVATION_BITS])
+    if ops[i, KIND] == VECTOR:
+        return (ops[i, OUT_ROWS] * ops[i, N] * bits + 7) >> 3
+    return (ops[i, BATCH] * ops[i, M] * ops[i, N] * bits + 7) >> 3
+
+
+@njit(cache=True, nogil=True)
 def tensor_bytes(op, chip):
     """Bytes of the tensor that an operator produces."""
     bits = bits_of(op[OP_ACTIVATION_BITS], chip[ACTIVATION_BITS])
@@ -65,34 +74,34 @@ def tensor_bytes(op, chip):
 
 
 @njit(cache=True, nogil=True)
-def chunking(op, chip, x_resident):
+def chunking(ops, i, chip, x_resident):
     """Return (number of chunks, 0) or (0, rows that fit) where not even one fits.
 
     A chunk holds rows of the streamed operand: of X for WS and OS, of W for IS.
     """
     dataflow = chip[DATAFLOW]
-    activation_bits = bits_of(op[OP_ACTIVATION_BITS], chip[ACTIVATION_BITS])
+    activation_bits = bits_of(ops[i, OP_ACTIVATION_BITS], chip[ACTIVATION_BITS])
     if dataflow == INPUT_STATIONARY:
-        rows = op[N]
+        rows = ops[i, N]
         bits = activation_bits
         half = chip[ACTIVATION_BUFFER] // 2
-        if op[KIND] != ACTIVATION_GEMM:
-            bits = bits_of(op[OP_WEIGHT_BITS], chip[WEIGHT_BITS])
+        if ops[i, KIND] != ACTIVATION_GEMM:
+            bits = bits_of(ops[i, OP_WEIGHT_BITS], chip[WEIGHT_BITS])
             half = chip[WEIGHT_BUFFER] // 2
     else:
-        rows = op[M]
+        rows = ops[i, M]
         bits = activation_bits
         half = chip[ACTIVATION_BUFFER] // 2
     if dataflow == OUTPUT_STATIONARY:
         if x_resident:
             return 1, 0
-        tiles = half * 8 // (op[K] * bits) // chip[ROWS]
+        tiles = half * 8 // (ops[i, K] * bits) // chip[ROWS]
         if tiles < 1:
-            return 0, half * 8 // (op[K] * bits)
+            return 0, half * 8 // (ops[i, K] * bits)
         return ceil_div(ceil_div(rows, chip[ROWS]), tiles), 0
     cap = chip[ACCUMULATOR_ROWS]
     if not x_resident:
-        cap = min(cap, half * 8 // (op[K] * bits))
+        cap = min(cap, half * 8 // (ops[i, K] * bits))
     if cap < 1:
         return 0, cap
     return ceil_div(rows, cap), 0
@@ -121,39 +130,37 @@ def find_segments(ops, chip, segments, fused_into):
     filled = 0
     i = 0
     while i < count:
-        op = ops[i]
         last = i
         fused_into[i] = -1
-        if op[KIND] != VECTOR and chip[VECTOR_OVERLAP]:
-            elements = op[BATCH] * op[M] * op[N]
+        if ops[i, KIND] != VECTOR and chip[VECTOR_OVERLAP]:
+            elements = ops[i, BATCH] * ops[i, M] * ops[i, N]
             while last + 1 < count:
-                nxt = ops[last + 1]
+                nxt = last + 1
                 if (
-                    nxt[KIND] != VECTOR
-                    or not nxt[FUSABLE]
-                    or nxt[PARAMETERS] > 0
-                    or nxt[M] * nxt[N] != elements
+                    ops[nxt, KIND] != VECTOR
+                    or not ops[nxt, FUSABLE]
+                    or ops[nxt, PARAMETERS] > 0
+                    or ops[nxt, M] * ops[nxt, N] != elements
                     or ops[last, USES] != 1
                 ):
                     break
-                other = nxt[IN1]
-                if nxt[IN0] != last:
-                    if nxt[IN1] != last:
+                other = ops[nxt, IN1]
+                if ops[nxt, IN0] != last:
+                    if ops[nxt, IN1] != last:
                         break
-                    other = nxt[IN0]
+                    other = ops[nxt, IN0]
                 if other != NO_INPUT and (other < 0 or other == last or not resident[other]):
                     break
                 last += 1
                 fused_into[last] = i
-        seg = segments[filled]
-        seg[FIRST_OP] = i
-        seg[LAST_OP] = last
-        seg[FUSED] = last - i
-        seg[X_RESIDENT] = 1 if op[IN0] >= 0 and resident[op[IN0]] else 0
-        seg[W_RESIDENT] = 1 if op[IN1] >= 0 and resident[op[IN1]] else 0
-        size = tensor_bytes(ops[last], chip)
+        segments[filled, FIRST_OP] = i
+        segments[filled, LAST_OP] = last
+        segments[filled, FUSED] = last - i
+        segments[filled, X_RESIDENT] = 1 if ops[i, IN0] >= 0 and resident[ops[i, IN0]] else 0
+        segments[filled, W_RESIDENT] = 1 if ops[i, IN1] >= 0 and resident[ops[i, IN1]] else 0
+        size = result_bytes(ops, last, chip)
         stays = ops[last, USES] > 0 and used + size <= capacity
-        seg[Y_RESIDENT] = 1 if stays else 0
+        segments[filled, Y_RESIDENT] = 1 if stays else 0
         if stays:
             resident[last] = True
             sizes[last] = size
@@ -166,20 +173,18 @@ def find_segments(ops, chip, segments, fused_into):
                     used -= sizes[source]
                     sizes[source] = 0
                     resident[source] = False
-        if op[KIND] == VECTOR:
-            seg[CHUNKS] = 0
+        if ops[i, KIND] == VECTOR:
+            segments[filled, CHUNKS] = 0
         else:
-            streamed_resident = seg[X_RESIDENT] == 1
+            streamed_resident = segments[filled, X_RESIDENT] == 1
             if chip[DATAFLOW] == INPUT_STATIONARY:
-                streamed_resident = seg[W_RESIDENT] == 1
-            chunks, rows = chunking(op, chip, streamed_resident)
+                streamed_resident = segments[filled, W_RESIDENT] == 1
+            chunks, rows = chunking(ops, i, chip, streamed_resident)
             if chunks == 0:
                 return 0, i
-            seg[CHUNKS] = chunks
-            seg[CHUNK_ROWS] = rows
+            segments[filled, CHUNKS] = chunks
+            segments[filled, CHUNK_ROWS] = rows
         filled += 1
         i = last + 1
     return filled, -1
 
-
-__all__ = ["SEGMENT_SIZE", "bits_of", "ceil_div", "chunking", "find_segments", "tensor_bytes"]

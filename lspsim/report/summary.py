@@ -112,10 +112,10 @@ class RunSummary:
 
 
 def _record(cls: type[T], data: Any, where: str) -> T:
-    """Build a flat dataclass from a JSON object that must have exactly its fields."""
+    """Build a named tuple from a JSON object that must have exactly its fields."""
     if not isinstance(data, dict):
         raise ResultError(f"{where}: expected an object, got {type(data).__name__}")
-    _check_keys(data, {f.name for f in fields(cls)}, where)
+    _check_keys(data, set(cls._fields), where)
     return cls(**data)
 
 

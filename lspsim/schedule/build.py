@@ -64,6 +64,15 @@ def check_range(ops: IntArray, chip: IntArray) -> None:
         )
 
 
+def column_too_tall(workload: Workload, op: int, slots: int, chip: IntArray) -> ScheduleError:
+    """Return the error for a column that output-stationary cannot keep on chip."""
+    return ScheduleError(
+        f"gemm {workload.ops[op].name!r}: one column of weights takes {slots} tiles of "
+        f"{int(chip[at.ROWS])}x{int(chip[at.COLS])}, but the weight buffer holds "
+        f"{int(chip[at.SLOTS])}; output-stationary keeps a whole column: enlarge buffers.weight"
+    )
+
+
 def build_program(workload: Workload, hardware: Hardware) -> Program:
     """Schedule `workload` on `hardware`.
 
@@ -89,11 +98,7 @@ def build_program(workload: Workload, hardware: Hardware) -> Program:
         ops, tables.words, chip, segments, visits, needs, acts, seg_out
     )
     if failed >= 0:
-        raise ScheduleError(
-            f"gemm {workload.ops[failed].name!r}: one column of weights takes {slots} tiles of "
-            f"{int(chip[at.ROWS])}x{int(chip[at.COLS])}, but the weight buffer holds "
-            f"{int(chip[at.SLOTS])}; output-stationary keeps a whole column: enlarge buffers.weight"
-        )
+        raise column_too_tall(workload, failed, slots, chip)
     v, visit_start = sort_by_core(visits[:filled], vis.V_CORE, hardware.cores)
     a, act_start = sort_by_core(acts[:moved], vis.A_CORE, hardware.cores)
     for array in (v, a, needs, seg_out, visit_start, act_start):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import weakref
 from fractions import Fraction
@@ -27,6 +28,15 @@ _DATAFLOWS = {
 }
 _OVERLAPS = {"double-buffered": 0, "single-buffered": 1, "none": 2}
 _PASS_CLASSES = {"layernorm": at.LAYERNORM, "softmax": at.SOFTMAX}
+_SHAPE_COLUMNS = [
+    at.PASS_CLASS,
+    at.FUSABLE,
+    at.OUT_ROWS,
+    at.PARAMETERS,
+    at.MASKED,
+    at.BLOCK_OUT,
+    at.BLOCK_IN,
+]
 _FUSABLE = frozenset({"add", "gelu", "relu", "silu", "scale"})
 
 
@@ -111,6 +121,8 @@ class OpTables(NamedTuple):
     """Packed masks of all operators, one after the other."""
     macs_dense: int
     """Multiply-accumulates with every weight kept."""
+    shape_digest: bytes
+    """Of everything but the masks' blocks."""
 
 
 def _gemm_row(row: IntArray, op: Gemm) -> None:
@@ -149,6 +161,7 @@ def lower_workload(workload: Workload) -> OpTables:
     ops[:, at.IN1] = at.NO_INPUT
     number = {INPUT: at.FROM_DRAM}
     words: list[NDArray[np.uint64]] = []
+    shapes: dict[tuple[int, ...], int] = {}
     start = 0
     for i, (op, inputs) in enumerate(zip(workload.ops, workload.resolved_inputs(), strict=True)):
         row = ops[i]
@@ -177,8 +190,12 @@ def lower_workload(workload: Workload) -> OpTables:
                 ops[source, at.LAST_USE] = i
                 ops[source, at.USES] += 1
         number[op.name] = i
+        shape = (*row[at.KIND : at.IN0].tolist(), *row[_SHAPE_COLUMNS].tolist())
+        row[at.SHAPE] = shapes.setdefault(shape, len(shapes))
     packed_words = np.concatenate(words) if words else np.zeros(1, np.uint64)
-    tables = OpTables(ops, packed_words, workload.macs_dense)
+    shape_columns = np.delete(ops, [at.WORD_START, at.KEPT], axis=1)
+    digest = hashlib.sha256(shape_columns.tobytes()).digest()
+    tables = OpTables(ops, packed_words, workload.macs_dense, digest)
     workload.cache["op_tables"] = tables
     return tables
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,7 @@ IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerResult:
+class LayerResult(NamedTuple):
     """One operator's share of a simulation.
 
     `cycles` holds core-cycles by bucket; they sum to `cores * cycles_total`.
@@ -62,8 +61,7 @@ class LayerResult:
     fused_into: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """Whole-network figures."""
 
     cycles_total: int
@@ -156,8 +154,8 @@ class SimulationResult:
             "hardware": self.hardware.name,
             "engine": self.engine,
             "lower_bound": self.lower_bound,
-            "totals": asdict(self.totals),
-            "layers": [asdict(layer) for layer in self.layers],
+            "totals": self.totals._asdict(),
+            "layers": [layer._asdict() for layer in self.layers],
             "provenance": self.provenance,
         }
 
@@ -178,40 +176,64 @@ def layer_results(result: SimulationResult) -> list[LayerResult]:
     fused = table.fused_into.tolist()
     executed_at = COUNTS.index("macs_executed")
     read_at, write_at = COUNTS.index("dram_read_bytes"), COUNTS.index("dram_write_bytes")
+    macs, densities = _shape_columns(workload)
     start = 0
     out: list[LayerResult] = []
+    # positional: 161 operators of DeiT-B cost a third less than by keyword
     for i, op in enumerate(workload.ops):
-        is_gemm = isinstance(op, Gemm)
-        row, count = buckets[i], counts[i]
-        spent = max(row)
+        if isinstance(op, Gemm):
+            kind, m, k, n, batch = "gemm", op.m, op.k, op.n, op.batch
+        else:
+            kind, m, k, n, batch = op.kind, op.rows, 0, op.cols, 1
+        row, count, spent = buckets[i], counts[i], cycles[i]
+        server = fused[i]
+        executed = count[executed_at]
+        if spent:
+            bound_by = BUCKETS[row.index(max(row))]
+        else:
+            bound_by = "fused" if server >= 0 else "none"
         out.append(
             LayerResult(
-                name=op.name,
-                kind="gemm" if is_gemm else op.kind,
-                m=op.m if is_gemm else op.rows,
-                k=op.k if is_gemm else 0,
-                n=op.n if is_gemm else op.cols,
-                batch=op.batch if is_gemm else 1,
-                density=op.mask.density if is_gemm and op.mask is not None else 1.0,
-                tiles_live=live[i],
-                tiles_total=total[i],
-                folds=folds[i],
-                cycles_array=arrays[i],
-                cycles_total=cycles[i],
-                start_cycle=start,
-                cycles=dict(zip(BUCKETS, row, strict=True)),
-                energy_pj=dict(zip(names, energies[i], strict=True)),
-                counts=dict(zip(COUNTS, count, strict=True)),
-                macs_dense=op.macs_dense if is_gemm else 0,
-                macs_executed=count[executed_at],
-                dram_read_bytes=count[read_at],
-                dram_write_bytes=count[write_at],
-                utilization=count[executed_at] / (cells * cycles[i]) if cycles[i] else 0.0,
-                bound_by=BUCKETS[row.index(spent)]
-                if spent
-                else ("fused" if fused[i] >= 0 else "none"),
-                fused_into=workload.ops[fused[i]].name if fused[i] >= 0 else None,
+                op.name,
+                kind,
+                m,
+                k,
+                n,
+                batch,
+                densities[i],
+                live[i],
+                total[i],
+                folds[i],
+                arrays[i],
+                spent,
+                start,
+                dict(zip(BUCKETS, row, strict=True)),
+                dict(zip(names, energies[i], strict=True)),
+                dict(zip(COUNTS, count, strict=True)),
+                macs[i],
+                executed,
+                count[read_at],
+                count[write_at],
+                executed / (cells * spent) if spent else 0.0,
+                bound_by,
+                workload.ops[server].name if server >= 0 else None,
             )
         )
-        start += cycles[i]
+        start += spent
     return out
+
+
+def _shape_columns(workload: Workload) -> tuple[list[int], list[float]]:
+    """Dense MACs and densities of every operator, kept with the workload."""
+    from lspsim.workload import Gemm
+
+    cached = workload.cache.get("shape_columns")
+    if isinstance(cached, tuple):
+        return cached
+    macs = [op.macs_dense if isinstance(op, Gemm) else 0 for op in workload.ops]
+    densities = [
+        op.mask.density if isinstance(op, Gemm) and op.mask is not None else 1.0
+        for op in workload.ops
+    ]
+    workload.cache["shape_columns"] = (macs, densities)
+    return macs, densities

@@ -42,6 +42,10 @@ class Workload:
         default_factory=dict, repr=False, compare=False, hash=False, init=False
     )
     """Tables that floors above derive from the operators; never part of its value."""
+    shape_cache: dict[object, object] = field(
+        default_factory=dict, repr=False, compare=False, hash=False, init=False
+    )
+    """The same for what does not depend on masks; shared by `with_masks`."""
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class Workload:
         object.__setattr__(self, "batch", batch)
         object.__setattr__(self, "seed", seed)
         object.__setattr__(self, "cache", {})
+        object.__setattr__(self, "shape_cache", {})
         if not self.ops:
             raise WorkloadError("a workload needs at least one operator")
         seen = {INPUT}
@@ -97,7 +102,9 @@ class Workload:
             else op
             for op in self.ops
         )
-        return Workload(ops, model=self.model, batch=self.batch, seed=seed)
+        masked = Workload(ops, model=self.model, batch=self.batch, seed=seed)
+        object.__setattr__(masked, "shape_cache", self.shape_cache)
+        return masked
 
     @property
     def gemms(self) -> tuple[Gemm, ...]:

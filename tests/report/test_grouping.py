@@ -60,10 +60,9 @@ def test_bound_by_is_the_largest_bucket_and_says_fused(run: RunSummary) -> None:
 
 
 def test_different_shapes_stay_apart(run: RunSummary) -> None:
-    from dataclasses import replace
 
     layers = [
-        replace(layer, m=layer.m + 1) if layer.name == "blocks.1.attn.qkv" else layer
+        layer._replace(m=layer.m + 1) if layer.name == "blocks.1.attn.qkv" else layer
         for layer in run.layers
     ]
     labels = [row.label for row in group_layers(layers)]

@@ -78,7 +78,7 @@ def test_small_rows_share_a_bar_and_empty_ones_have_none(run: RunSummary) -> Non
 
 def test_stages_keep_their_number(run: RunSummary) -> None:
     layers = [
-        replace(x, name=f"layers.{i}.{x.name}", m=x.m + i)
+        x._replace(name=f"layers.{i}.{x.name}", m=x.m + i)
         for i in range(2)
         for x in run.layers
         if x.name.endswith("fc1")
@@ -104,9 +104,9 @@ def test_bars_are_drawn_to_scale(run: RunSummary, make: Callable[[RunSummary], B
 def test_empty_runs_are_refused(run: RunSummary) -> None:
     empty = replace(
         run,
-        totals=replace(run.totals, cycles_total=0),
+        totals=run.totals._replace(cycles_total=0),
         layers=tuple(
-            replace(x, energy_pj=dict.fromkeys(x.energy_pj, 0.0), macs_executed=0)
+            x._replace(energy_pj=dict.fromkeys(x.energy_pj, 0.0), macs_executed=0)
             for x in run.layers
         ),
     )
@@ -166,7 +166,7 @@ def test_one_dot_per_gemm_one_colour_per_type(run: RunSummary, hardware: Hardwar
 
 
 def test_roofline_needs_macs(run: RunSummary, hardware: Hardware) -> None:
-    idle = replace(run, layers=tuple(replace(x, macs_executed=0) for x in run.layers))
+    idle = replace(run, layers=tuple(x._replace(macs_executed=0) for x in run.layers))
     with pytest.raises(ResultError, match="no GEMM executed a MAC"):
         plots.roofline(idle, hardware)
 
