@@ -20,7 +20,7 @@ from lspsim.simulate.columns import BUCKETS, COUNTS
 from lspsim.simulate.energy import dynamic_pj_per_count
 from lspsim.simulate.result import OpTable
 from lspsim.simulate.simulate import simulate
-from lspsim.workload import BlockMask, Gemm, Workload
+from lspsim.workload import BlockMask, Gemm, VectorOp, Workload
 from tests.simulate.workload_cases import random_hardware, random_mask, random_workload
 
 Case = tuple[Workload, Hardware]
@@ -56,13 +56,28 @@ def same(a: OpTable, b: OpTable) -> bool:
 # ---- engines -----------------------------------------------------------------------------
 
 
-@often
+@settings(max_examples=400, deadline=None)
 @given(rng=draws)
 def test_analytic_is_exact_with_ideal_memory(rng: random.Random) -> None:
     workload, hardware = draw(rng, **{"memory.ideal": True})
     analytic = simulate(workload, hardware, engine="analytic")
     assert same(analytic.table, simulate(workload, hardware).table)
     assert not analytic.lower_bound
+
+
+@pytest.mark.parametrize("cores", [2, 3, 4, 5])
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_ragged_columns_can_end_several_cores(cores: int, batch: int) -> None:
+    """Each instance has a ragged last column; its shorter vector tail may fall on any core."""
+    hardware = fixed_hardware(
+        **{"cores": cores, "array.rows": 5, "array.cols": 3, "memory.ideal": True},
+        **{"array.fold_overlap": "single-buffered"},
+        **{"vector.lanes": 1, "vector.latency_cycles": 3, "vector.overlap": True},
+    )
+    gemm = Gemm("scores", m=11, k=13, n=8, batch=batch, rhs="activation")
+    workload = Workload([gemm, VectorOp("relu", "relu", 11 * batch, 8)])
+    analytic = simulate(workload, hardware, engine="analytic").table
+    assert same(analytic, simulate(workload, hardware).table)
 
 
 @often
