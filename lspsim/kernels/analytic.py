@@ -94,10 +94,11 @@ from lspsim.kernels.profile import (
     EMPTY,
     FEWEST,
     HEIGHTS,
-    LAST_CORE,
+    LAST_CORES,
     LAST_EMPTY,
     LATER_COLS,
     MOST,
+    MOST_CORES,
     TILE_COLS,
     TILES,
 )
@@ -320,7 +321,7 @@ def closed_form_applies(ops, seg, chip, row, own):
             return False
     if seg[LAST_OP] > seg[FIRST_OP]:
         # with visits at least as long as their vector work, nothing ever queues
-        if own[EMPTY] > 0 or own[FEWEST] * row[PACE_LEAST] - 1 < row[WORK_LONG]:
+        if chip[CORES] > MOST_CORES or own[EMPTY] > 0 or own[FEWEST] * row[PACE_LEAST] - 1 < row[WORK_LONG]:
             return False
     return True
 
@@ -392,7 +393,7 @@ def fast_gemm(ops, chip, seg, row, own, folds_of, channel, counts, bucket, figur
         )
         end = array
         if fused and folds > 0:
-            end += row[WORK_RAGGED] if p == own[LAST_CORE] else row[WORK_LAST]
+            end += row[WORK_RAGGED] if (own[LAST_CORES] >> p) & 1 else row[WORK_LAST]
         array_sum += array
         array_most = max(array_most, array)
         used_sum += end

@@ -126,6 +126,23 @@ def column_profile(op, chip, words, tiles, heights, units):
             units[j] = k_tiles
         return columns
     aligned = op[BLOCK_IN] == rows
+    if aligned and op[BLOCK_OUT] == cols and not gather:
+        # the common case: a tile is a block
+        words_per_row = op[WORDS_PER_ROW]
+        at = op[WORD_START]
+        lost = k_tiles * rows - op[K]
+        last_word = (k_tiles - 1) >> 6
+        last_bit = np.uint64((k_tiles - 1) & 63)
+        for j in range(columns):
+            live = np.int64(0)
+            for w in range(words_per_row):
+                live += popcount(words[at + w])
+            ragged = np.int64((words[at + last_word] >> last_bit) & np.uint64(1))
+            tiles[j] = live
+            heights[j] = live * rows - ragged * lost
+            units[j] = live
+            at += words_per_row
+        return columns
     bits = np.empty(op[WORDS_PER_ROW], np.uint64)
     for j in range(columns):
         column_bits(op, words, j * cols, min((j + 1) * cols, width), bits)

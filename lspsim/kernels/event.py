@@ -268,14 +268,37 @@ def run_alone(
                         pace = max(gap + rows, new_length)
                         before = s
                         tile_end = max(tile_end, gate)
-                        for _ in range(n - 1):
-                            tile_end = max(tile_end, slot_free[position]) + tc
-                            w = max(s + gap, tile_end + latency)
-                            s = max(w + rows, s + new_length)
-                            slot_free[position] = w + rows
-                            position += 1
-                            if position == slots:
-                                position = 0
+                        rest = n - 1
+                        after_last = position + rest
+                        quiet = after_last < slots
+                        if quiet:
+                            # slots free in order, so the last one needed is the latest
+                            latest = max(tile_end, slot_free[after_last - 1]) + latency
+                            quiet = (
+                                latest + tc <= s + gap
+                                and latest + rest * tc <= s + gap + (rest - 1) * pace
+                            )
+                        if quiet:
+                            # every tile is there in time: transfers and shifts in closed form,
+                            # in two loops that vectorise
+                            push = tile_end
+                            for i in range(rest):
+                                push = max(push, slot_free[position + i] - i * tc)
+                            tile_end = push + rest * tc
+                            shift = s + gap + rows
+                            for i in range(rest):
+                                slot_free[position + i] = shift + i * pace
+                            s += rest * pace
+                            position = after_last
+                        else:
+                            for _ in range(rest):
+                                tile_end = max(tile_end, slot_free[position]) + tc
+                                w = max(s + gap, tile_end + latency)
+                                s = max(w + rows, s + new_length)
+                                slot_free[position] = w + rows
+                                position += 1
+                                if position == slots:
+                                    position = 0
                         queued += n - 1
                         waits_w += s - before - (n - 1) * pace
                 length = new_length

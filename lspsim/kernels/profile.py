@@ -48,9 +48,12 @@ from lspsim.kernels.segments import ceil_div
     MOST,  # largest n
     EMPTY,  # columns without a live tile
     LAST_EMPTY,  # 1: the last column is one of them
-    LAST_CORE,  # core that owns the last column (of the last instance)
+    LAST_CORES,  # bit p: the last unit of core p is a last column (62 cores at most)
     SUMS,
 ) = range(11)
+
+MOST_CORES = 62
+"""Cores that `LAST_CORES` has bits for; more take the column-by-column path."""
 
 
 @njit(cache=True, nogil=True)
@@ -120,7 +123,7 @@ def profile_aligned(op, chip, words, sums, folds, tiles):
         most = max(most, n)
         empty += np.int64(n == 0)
         fewest = min(fewest, n if n > 0 else np.int64(1 << 40))
-    sums[LAST_CORE] = (columns - 1) % cores
+    last_core = (columns - 1) % cores
     if 8 % cores == 0 and (cores == 1 or chip[ASSIGNMENT] == ROUND_ROBIN):
         deal_eight(tiles, columns, cores, folds)
     else:
@@ -128,7 +131,8 @@ def profile_aligned(op, chip, words, sums, folds, tiles):
         assign_units(tiles[:columns], 1, cores, chip[ASSIGNMENT], core_of)
         for j in range(columns):
             folds[core_of[j]] += tiles[j]
-        sums[LAST_CORE] = core_of[columns - 1]
+        last_core = core_of[columns - 1]
+    sums[LAST_CORES] = 1 << min(last_core, 62)
     total = np.int64(0)
     for p in range(cores):
         total += folds[p]
@@ -172,7 +176,11 @@ def profile_dense(op, chip, sums, folds):
     # equal loads: longest-first deals them out in turn, as round-robin does
     units = columns * op[BATCH]
     each = units // cores
-    sums[LAST_CORE] = (units - 1) % cores
+    sums[LAST_CORES] = 0
+    for p in range(min(cores, MOST_CORES, units)):
+        last_unit = units - 1 - (units - 1 - p) % cores
+        if last_unit % columns == columns - 1:
+            sums[LAST_CORES] |= 1 << p
     for p in range(cores):
         folds[p] = n * (each + (1 if p < units - each * cores else 0))
 
@@ -203,8 +211,12 @@ def profile_general(op, chip, words, sums, folds, tiles, heights, live):
             sums[FEWEST] = min(sums[FEWEST], n)
     sums[LAST_EMPTY] = 1 if tiles[columns - 1] == 0 else 0
     for u in range(columns * op[BATCH]):
-        folds[core_of[u]] += tiles[u % columns]
-    sums[LAST_CORE] = core_of[columns * op[BATCH] - 1]
+        p = core_of[u]
+        folds[p] += tiles[u % columns]
+        if p < MOST_CORES:
+            sums[LAST_CORES] &= ~(1 << p)
+            if u % columns == columns - 1:
+                sums[LAST_CORES] |= 1 << p
 
 
 @njit(cache=True, nogil=True)

@@ -83,10 +83,11 @@ from lspsim.kernels.profile import (
     EMPTY,
     FEWEST,
     HEIGHTS,
-    LAST_CORE,
+    LAST_CORES,
     LAST_EMPTY,
     LATER_COLS,
     MOST,
+    MOST_CORES,
     TILE_COLS,
     TILES,
 )
@@ -153,7 +154,9 @@ def totals(ops, chip, segments, plan, class_of, sums, core_folds, scratch, out):
             tiles = sums[i, TILES]
             empty = sums[i, EMPTY]
             if fused > 0 and (
-                empty > 0 or sums[i, FEWEST] * plan[k, PACE_LEAST] - 1 < plan[k, WORK_LONG]
+                cores > MOST_CORES
+                or empty > 0
+                or sums[i, FEWEST] * plan[k, PACE_LEAST] - 1 < plan[k, WORK_LONG]
             ):
                 return np.int64(-1)
             scratch[k, T_TILES] += tiles
@@ -192,13 +195,13 @@ def totals(ops, chip, segments, plan, class_of, sums, core_folds, scratch, out):
                 extra = rows + cols
             else:
                 extra = np.int64(2)
-            last_core = sums[i, LAST_CORE]
+            last_cores = sums[i, LAST_CORES]
             work = plan[k, WORK_LAST]
             for p in range(cores):
                 folds = core_folds[i, p]
                 if folds > 0:
                     end = folds * pace_all + extra
-                    end += plan[k, WORK_RAGGED] if p == last_core else work
+                    end += plan[k, WORK_RAGGED] if (last_cores >> p) & 1 else work
                     slowest = max(slowest, end)
         else:
             return np.int64(-1)

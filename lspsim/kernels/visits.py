@@ -19,6 +19,7 @@ from lspsim.kernels.layout import (
     ACTIVATION_GEMM,
     ASSIGNMENT,
     BATCH,
+    BITMAP,
     BLOCK_IN,
     CHUNKS,
     COLS,
@@ -28,6 +29,7 @@ from lspsim.kernels.layout import (
     IDEAL,
     IN0,
     IN1,
+    INDEX,
     INPUT_STATIONARY,
     KIND,
     LAST_OP,
@@ -240,6 +242,87 @@ def fill_vector(ops, chip, g, seg, visits, filled, needs, needed, acts, moved, s
 
 
 @njit(cache=True, nogil=True)
+def visit_sizes(ops, seg, chip, result_cycles, work):
+    """Write-back and fused vector cycles of a visit, by its rows and columns.
+
+    `[0, 0]`: most rows and a full column; second row: fewest rows; second
+    column: the last, perhaps narrower, column. Both arrays are overwritten.
+    """
+    op = ops[seg[FIRST_OP]]
+    width, length = units_of(op, chip)
+    cols = chip[COLS]
+    last_width = width - (ceil_div(width, cols) - 1) * cols
+    bits = activation_bits(ops[seg[LAST_OP]], chip)
+    if chip[DATAFLOW] == OUTPUT_STATIONARY:
+        most = min(chip[ROWS], length)
+        fewest = length - (ceil_div(length, chip[ROWS]) - 1) * chip[ROWS]
+    else:
+        _, most = chunk_bounds(length, seg[CHUNKS], 0)
+        _, fewest = chunk_bounds(length, seg[CHUNKS], seg[CHUNKS] - 1)
+    for r in range(2):
+        rows = fewest if r else most
+        for c in range(2):
+            wide = last_width if c else min(cols, width)
+            result_cycles[r, c] = 0
+            if not seg[Y_RESIDENT]:
+                result_cycles[r, c] = channel_cycles(ceil_div(rows * wide * bits, 8), chip, 2)
+            work[r, c] = 0
+            for f in range(seg[FIRST_OP] + 1, seg[LAST_OP] + 1):
+                work[r, c] += vector_cycles(rows * wide, ops[f, PASS_CLASS], chip)
+
+
+@njit(cache=True, nogil=True)
+def headers(op, chip, columns, live_units, slots, header):
+    """Fill the channel cycles of every column's header (index and bias)."""
+    alike = chip[INDEX] == BITMAP and chip[DATAFLOW] != INPUT_STATIONARY
+    riding = np.int64(0)
+    lone = np.int64(0)
+    for j in range(columns):
+        if j == 0 or j == columns - 1 or not alike:
+            size = index_bytes(op, chip, live_units[j]) + bias_bytes(op, chip, j)
+            riding = channel_cycles(size, chip, 0)
+            lone = channel_cycles(size, chip, 2)
+        header[j] = riding if slots[j] > 0 else lone
+
+
+@njit(cache=True, nogil=True)
+def send_chunk(op, chip, seg, g, p, oc, used, after, acts, moved, sent, slice_transfer):
+    """Append the transfers of one chunk of the streamed operand; return their new number."""
+    rows = chip[ROWS]
+    _, length = units_of(op, chip)
+    bits = streamed_bits(op, chip)
+    if chip[DATAFLOW] == OUTPUT_STATIONARY:
+        first, count = chunk_bounds(ceil_div(length, rows), seg[CHUNKS], oc)
+        for t in range(first, first + count):
+            real = min(rows, length - t * rows)
+            acts[moved, A_SEGMENT] = g
+            acts[moved, A_CYCLES] = channel_cycles(ceil_div(real * op[K] * bits, 8), chip, 1)
+            acts[moved, A_AFTER] = after
+            acts[moved, A_CORE] = p
+            moved += 1
+            sent[p] += 1
+        return moved
+    _, part = chunk_bounds(length, seg[CHUNKS], oc)
+    k_tiles = ceil_div(op[K], rows)
+    whole = channel_cycles(ceil_div(rows * part * bits, 8), chip, 1)
+    for t in range(k_tiles):
+        if not used[t]:
+            continue
+        cycles = whole
+        if t == k_tiles - 1:
+            real = op[K] - t * rows
+            cycles = channel_cycles(ceil_div(real * part * bits, 8), chip, 1)
+        acts[moved, A_SEGMENT] = g
+        acts[moved, A_CYCLES] = cycles
+        acts[moved, A_AFTER] = after
+        acts[moved, A_CORE] = p
+        moved += 1
+        slice_transfer[t] = sent[p]
+        sent[p] += 1
+    return moved
+
+
+@njit(cache=True, nogil=True)
 def fill_program(ops, words, chip, segments, visits, needs, acts, seg_out):
     """Fill the arrays of a program in segment order.
 
@@ -250,6 +333,8 @@ def fill_program(ops, words, chip, segments, visits, needs, acts, seg_out):
     cores = chip[CORES]
     rows = chip[ROWS]
     cols = chip[COLS]
+    ideal = chip[IDEAL] == 1
+    output_stationary = chip[DATAFLOW] == OUTPUT_STATIONARY
     filled = 0
     needed = 0
     moved = 0
@@ -257,187 +342,157 @@ def fill_program(ops, words, chip, segments, visits, needs, acts, seg_out):
     sent = np.zeros(cores, np.int64)  # activation transfers so far, per core
     widest = 1
     deepest = 1
-    longest = 1
-    most_chunks = 1
     for g in range(segments.shape[0]):
         op = ops[segments[g, FIRST_OP]]
         if op[KIND] != VECTOR:
-            width, streamed_rows = units_of(op, chip)
+            width, _ = units_of(op, chip)
             widest = max(widest, ceil_div(width, cols))
             deepest = max(deepest, ceil_div(op[K], rows))
-            longest = max(longest, op[WORDS_PER_ROW])
-            chunk_count = segments[g, CHUNKS] * op[BATCH]
-            most_chunks = max(most_chunks, chunk_count)
     tiles = np.empty(widest, np.int64)
     heights = np.empty(widest, np.int64)
     live_units = np.empty(widest, np.int64)
     loads = np.empty(widest, np.int64)
+    slots = np.empty(widest, np.int64)
+    header = np.empty(widest, np.int64)
     ends = np.empty((widest, deepest), np.int64)
+    touched = np.empty((widest, deepest), np.bool_)
     used = np.empty(deepest, np.bool_)
     slice_transfer = np.empty(deepest, np.int64)
-    scratch = np.empty(longest, np.uint64)
+    result_cycles = np.empty((2, 2), np.int64)
+    work = np.empty((2, 2), np.int64)
 
     for g in range(segments.shape[0]):
         seg = segments[g]
-        op = ops[seg[FIRST_OP]]
-        last_op = ops[seg[LAST_OP]]
+        first_op = seg[FIRST_OP]
+        op = ops[first_op]
         if seg[Y_RESIDENT] and cores > 1:
-            seg_out[g, 2] = gather_cycles(tensor_bytes(last_op, chip), chip)
-        else:
-            seg_out[g, 2] = 0
-        seg_out[g, 0] = 0
-        seg_out[g, 1] = 0
+            seg_out[g, 2] = gather_cycles(tensor_bytes(ops[seg[LAST_OP]], chip), chip)
         if op[KIND] == VECTOR:
             filled, needed, moved = fill_vector(
                 ops, chip, g, seg, visits, filled, needs, needed, acts, moved, seen, sent
             )
             continue
-        output_stationary = chip[DATAFLOW] == OUTPUT_STATIONARY
-        from_dram = stationary_from_dram(op, seg, chip) and not chip[IDEAL]
-        from_stream = streamed(seg, chip) and not chip[IDEAL]
+        from_dram = stationary_from_dram(op, seg, chip) and not ideal
         stream_order = streamed(seg, chip)
+        from_stream = stream_order and not ideal
         if from_dram:
             seg_out[g, 0] = channel_cycles(tile_bytes(op, chip), chip, 0)
             if op[KIND] != ACTIVATION_GEMM and chip[DATAFLOW] != INPUT_STATIONARY:
                 seg_out[g, 1] = 1
-        width, streamed_rows = units_of(op, chip)
+        width, length = units_of(op, chip)
         columns = column_profile(op, chip, words, tiles, heights, live_units)
         chunks = seg[CHUNKS]
-        m_tiles = ceil_div(streamed_rows, rows)
+        batch = op[BATCH]
+        m_tiles = ceil_div(length, rows)
+        repeats = m_tiles if output_stationary else chunks
         for j in range(columns):
-            loads[j] = tiles[j] * chunks
-            if output_stationary:
-                loads[j] = m_tiles * tiles[j]
-        core_of = np.empty(columns * op[BATCH], np.int64)
-        assign_units(loads[:columns], op[BATCH], cores, chip[ASSIGNMENT], core_of)
+            loads[j] = tiles[j] * repeats
+            slots[j] = 0
+            if from_dram:
+                slots[j] = ceil_div(heights[j], rows) if output_stationary else tiles[j]
+            if output_stationary and slots[j] > chip[SLOTS]:
+                return filled, needed, moved, first_op, slots[j]
+        headers(op, chip, columns, live_units, slots, header)
+        core_of = np.empty(columns * batch, np.int64)
+        assign_units(loads[:columns], batch, cores, chip[ASSIGNMENT], core_of)
         if from_stream and not output_stationary:
+            scratch = np.empty(max(1, op[WORDS_PER_ROW]), np.uint64)
             for j in range(columns):
-                column_slices(op, chip, words, j, tiles[j], ends[j], used, scratch)
-        x_bits = streamed_bits(op, chip)
-        y_bits = activation_bits(last_op, chip)
+                touched[j] = False
+                column_slices(op, chip, words, j, tiles[j], ends[j], touched[j], scratch)
+        visit_sizes(ops, seg, chip, result_cycles, work)
+        drains = seg[Y_RESIDENT] == 1 and not ideal
+        k_tiles = ceil_div(op[K], rows)
+        longer = length % chunks  # WS, IS: chunks with one more row
+        short = length // chunks
         for p in range(cores):
             consumed_before = -1  # last visit with folds of the chunk before the previous one
             consumed_previous = -1
-            for inst in range(op[BATCH]):
+            for inst in range(batch):
                 outer = chunks if stream_order else 1
                 for oc in range(outer):
-                    # --- transfers of the streamed operand for this chunk
+                    tile_first = 0
+                    if output_stationary and stream_order:
+                        tile_first, tile_count = chunk_bounds(m_tiles, chunks, oc)
+                    sent_before = sent[p]
                     if from_stream:
-                        used[:] = False
+                        used[:k_tiles] = False
                         any_folds = False
                         for j in range(columns):
-                            if core_of[inst * columns + j] != p or tiles[j] == 0:
-                                continue
-                            any_folds = True
-                            if not output_stationary:
-                                column_slices(
-                                    op, chip, words, j, tiles[j], ends[j], used, scratch
-                                )
-                        if output_stationary:
-                            t0, t_count = chunk_bounds(m_tiles, chunks, oc)
-                            if any_folds:
-                                for t in range(t_count):
-                                    real = min(rows, streamed_rows - (t0 + t) * rows)
-                                    a = acts[moved]
-                                    a[A_SEGMENT] = g
-                                    a[A_CYCLES] = channel_cycles(
-                                        ceil_div(real * op[K] * x_bits, 8), chip, 1
-                                    )
-                                    a[A_AFTER] = consumed_before
-                                    a[A_CORE] = p
-                                    moved += 1
-                                    sent[p] += 1
-                        else:
-                            _, length = chunk_bounds(streamed_rows, chunks, oc)
-                            for s in range(ceil_div(op[K], rows)):
-                                if not used[s]:
-                                    continue
-                                real = min(rows, op[K] - s * rows)
-                                a = acts[moved]
-                                a[A_SEGMENT] = g
-                                a[A_CYCLES] = channel_cycles(
-                                    ceil_div(real * length * x_bits, 8), chip, 1
-                                )
-                                a[A_AFTER] = consumed_before
-                                a[A_CORE] = p
-                                moved += 1
-                                slice_transfer[s] = sent[p]
-                                sent[p] += 1
+                            if core_of[inst * columns + j] == p and tiles[j] > 0:
+                                any_folds = True
+                                if not output_stationary:
+                                    for t in range(k_tiles):
+                                        used[t] |= touched[j, t]
+                        if any_folds:
+                            moved = send_chunk(
+                                op,
+                                chip,
+                                seg,
+                                g,
+                                p,
+                                oc,
+                                used,
+                                consumed_before,
+                                acts,
+                                moved,
+                                sent,
+                                slice_transfer,
+                            )
                     last_with_folds = -1
-                    # --- visits
                     for j in range(columns):
                         if core_of[inst * columns + j] != p:
                             continue
-                        real_cols = min(chip[COLS], width - j * cols)
-                        inner0 = 0
-                        inner1 = chunks
-                        if output_stationary:
-                            inner1 = m_tiles
-                            if stream_order:
-                                inner0, inner1 = chunk_bounds(m_tiles, chunks, oc)
-                                inner1 += inner0
-                        elif stream_order:
-                            inner0 = oc
-                            inner1 = oc + 1
-                        slots = tiles[j]
-                        if output_stationary:
-                            slots = ceil_div(heights[j], rows)
-                        if not from_dram:
-                            slots = 0
-                        if output_stationary and slots > chip[SLOTS]:
-                            return filled, needed, moved, seg[FIRST_OP], slots
-                        hold = output_stationary or (
-                            inner1 - inner0 > 1 and 2 * slots <= chip[SLOTS]
-                        )
-                        for c in range(inner0, inner1):
-                            v = visits[filled]
-                            v[:] = 0
-                            v[V_SEGMENT] = g
-                            v[V_CORE] = p
+                        c0 = 0
+                        c1 = repeats
+                        if stream_order:
                             if output_stationary:
-                                out_rows = min(rows, streamed_rows - c * rows)
-                                v[V_LENGTH] = heights[j]
+                                c0 = tile_first
+                                c1 = tile_first + tile_count
                             else:
-                                _, out_rows = chunk_bounds(streamed_rows, chunks, c)
-                                v[V_LENGTH] = out_rows
-                            v[V_FOLDS] = tiles[j]
-                            v[V_HELD] = slots
-                            v[V_ACQUIRE] = slots if c == inner0 or not hold else 0
-                            v[V_RELEASE] = 1 if c == inner1 - 1 or not hold else 0
-                            if c == 0:
-                                v[V_HEADER] = channel_cycles(
-                                    index_bytes(op, chip, live_units[j]) + bias_bytes(op, chip, j),
-                                    chip,
-                                    0 if slots > 0 else 2,
-                                )
-                            for f in range(seg[FIRST_OP] + 1, seg[LAST_OP] + 1):
-                                v[V_VECTOR] += vector_cycles(
-                                    out_rows * real_cols, ops[f, PASS_CLASS], chip
-                                )
-                            if seg[Y_RESIDENT]:
-                                v[V_DRAIN] = 0 if chip[IDEAL] else out_rows
+                                c0 = oc
+                                c1 = oc + 1
+                        n = tiles[j]
+                        held = slots[j]
+                        hold = output_stationary or (c1 - c0 > 1 and 2 * held <= chip[SLOTS])
+                        narrow = 1 if j == columns - 1 else 0
+                        for c in range(c0, c1):
+                            if output_stationary:
+                                fewer = 1 if c == m_tiles - 1 else 0
+                                out_rows = rows
+                                if fewer:
+                                    out_rows = length - c * rows
+                                visits[filled, V_LENGTH] = heights[j]
                             else:
-                                v[V_WRITEBACK] = channel_cycles(
-                                    ceil_div(out_rows * real_cols * y_bits, 8), chip, 2
-                                )
-                            v[V_FOLD_START] = -1
-                            if from_stream and tiles[j] > 0:
-                                v[V_FOLD_START] = needed
-                                if output_stationary:
-                                    _, t_count = chunk_bounds(m_tiles, chunks, oc)
-                                    needs[needed] = sent[p] - t_count + (c - inner0)
-                                    needed += 1
-                                else:
-                                    for i in range(tiles[j]):
-                                        needs[needed] = slice_transfer[ends[j, i]]
-                                        needed += 1
-                            if tiles[j] > 0:
+                                fewer = 0 if c < longer or longer == 0 else 1
+                                out_rows = short + (1 if c < longer else 0)
+                                visits[filled, V_LENGTH] = out_rows
+                            visits[filled, V_SEGMENT] = g
+                            visits[filled, V_CORE] = p
+                            visits[filled, V_IS_VECTOR] = 0
+                            visits[filled, V_FOLDS] = n
+                            visits[filled, V_HELD] = held
+                            visits[filled, V_ACQUIRE] = held if c == c0 or not hold else 0
+                            visits[filled, V_RELEASE] = 1 if c == c1 - 1 or not hold else 0
+                            visits[filled, V_HEADER] = header[j] if c == 0 else 0
+                            visits[filled, V_VECTOR] = work[fewer, narrow]
+                            visits[filled, V_WRITEBACK] = result_cycles[fewer, narrow]
+                            visits[filled, V_DRAIN] = out_rows if drains else 0
+                            visits[filled, V_FOLD_START] = -1
+                            if n > 0:
                                 last_with_folds = seen[p]
+                                if from_stream:
+                                    visits[filled, V_FOLD_START] = needed
+                                    if output_stationary:
+                                        needs[needed] = sent_before + c - c0
+                                        needed += 1
+                                    else:
+                                        for i in range(n):
+                                            needs[needed + i] = slice_transfer[ends[j, i]]
+                                        needed += n
                             filled += 1
                             seen[p] += 1
                     if from_stream and last_with_folds >= 0:
                         consumed_before = consumed_previous
                         consumed_previous = last_with_folds
     return filled, needed, moved, -1, 0
-
-
