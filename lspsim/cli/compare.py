@@ -22,7 +22,7 @@ def compare(
     b: Annotated[
         str | None,
         typer.Argument(
-            metavar="[B]", help="Likewise; or leave it out and use --set.", show_default=False
+            metavar="B", help="Likewise; or leave it out and use --set.", show_default=False
         ),
     ] = None,
     settings: options.Settings = None,
@@ -47,7 +47,7 @@ def compare(
 ) -> None:
     """Compare two designs layer by layer, time by bucket.
 
-    Two arrays:  lspsim compare edge_32x32 edge_64x64 --model deit_base_patch16_224
+    Two arrays:  lspsim compare edge_32x32 mid_64x64 --model deit_base_patch16_224
 
     A variation: lspsim compare edge_32x32 --set array.rows=64 --model deit_base_patch16_224
 

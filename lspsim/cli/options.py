@@ -81,7 +81,8 @@ Sparsity = Annotated[
     typer.Option(
         parser=fraction,
         metavar="0..1",
-        help="Remove this fraction of every weight's blocks at random. Without it: dense.",
+        help="Remove this fraction of the blocks of each linear layer inside the transformer "
+        "blocks, at random. Without it: dense.",
         show_default=False,
     ),
 ]
@@ -91,6 +92,7 @@ Block = Annotated[
         parser=block,
         metavar="OUTxIN",
         help="Block of W[N, K]: rows of N by columns of K. Used with --sparsity, --checkpoint.",
+        show_default=str(DEFAULT_BLOCK),
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the random masks.")]

@@ -3,12 +3,15 @@ import dataclasses
 import gzip
 import io
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from lspsim import __version__
 from lspsim.hardware import preset_names
 
+ROOT = Path(__file__).resolve().parents[2]
 HW = ("--hw", "edge_32x32")
 TOTALS = {
     "cycles_total",
@@ -68,6 +71,13 @@ def test_version(run):
 )
 def test_help(run, command):
     assert "Usage: lspsim" in good(run(*command, "--help")).out
+
+
+def test_examples_name_presets_that_exist():
+    pages = [*(ROOT / "lspsim" / "cli").glob("*.py"), ROOT / "README.md"]
+    named = {name for page in pages for name in re.findall(r"\b[a-z]+_\d+x\d+\b", page.read_text())}
+    assert "edge_32x32" in named
+    assert named <= set(preset_names())
 
 
 def test_simulate_json_has_the_promised_fields(run, small):
