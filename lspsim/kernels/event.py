@@ -109,13 +109,14 @@ def run_alone(
         bank_even = t0
         bank_odd = t0
         banked = 0
-        while v < visits and v_segment[v] == g:
-            n = v_folds[v]
+        while v < visits and v_segment[np.uint64(v)] == g:
+            at = np.uint64(v)  # unsigned: no check for negative indices
+            n = v_folds[at]
             ready = t0
-            if v_is_vector[v]:
+            if v_is_vector[at]:
                 arrived = t0
-                if v_fold_start[v] >= 0:
-                    need = needs[v_fold_start[v]]
+                if v_fold_start[at] >= 0:
+                    need = needs[v_fold_start[at]]
                     while act_next <= need:
                         if a_segment[act_next] > 0:
                             act_end = max(act_end, seg_end[a_segment[act_next] - 1])
@@ -134,16 +135,16 @@ def run_alone(
                         waits_a += start - vector_end
                     else:
                         waits_o += start - vector_end
-                vector += v_vector[v]
-                vector_end = start + v_vector[v]
+                vector += v_vector[at]
+                vector_end = start + v_vector[at]
                 consumed[v] = vector_end
                 ready = vector_end
             elif n > 0:
-                new_length = v_length[v]
-                acquire = v_acquire[v] > 0
-                held = v_held[v]
-                release = v_release[v] == 1
-                header = v_header[v]
+                new_length = v_length[at]
+                acquire = v_acquire[at] > 0
+                held = v_held[at]
+                release = v_release[at] == 1
+                header = v_header[at]
                 if acquire:
                     base = queued
                     base_position = position
@@ -172,8 +173,8 @@ def run_alone(
                     else:
                         s_base = s + length + rows + cols - 2
                     streamed = t0
-                    if v_fold_start[v] >= 0:
-                        need = needs[v_fold_start[v]]
+                    if v_fold_start[at] >= 0:
+                        need = needs[v_fold_start[at]]
                         while act_next <= need:
                             if a_segment[act_next] > 0:
                                 act_end = max(act_end, seg_end[a_segment[act_next] - 1])
@@ -202,7 +203,7 @@ def run_alone(
                     first = False
                 else:
                     place = base_position
-                    plain = acquire and release and v_fold_start[v] < 0
+                    plain = acquire and release and v_fold_start[at] < 0
                     for i in range(n):
                         if plain and i > 0:
                             break
@@ -229,8 +230,8 @@ def run_alone(
                             s_base = max(w_base + rows, after)
                         w = max(w_base, arrived)
                         streamed = t0
-                        if v_fold_start[v] >= 0:
-                            need = needs[v_fold_start[v] + i]
+                        if v_fold_start[at] >= 0:
+                            need = needs[v_fold_start[at] + i]
                             while act_next <= need:
                                 if a_segment[act_next] > 0:
                                     act_end = max(act_end, seg_end[a_segment[act_next] - 1])
@@ -282,12 +283,13 @@ def run_alone(
                             # every tile is there in time: transfers and shifts in closed form,
                             # in two loops that vectorise
                             push = tile_end
+                            here = np.uint64(position)
                             for i in range(rest):
-                                push = max(push, slot_free[position + i] - i * tc)
+                                push = max(push, slot_free[here + np.uint64(i)] - i * tc)
                             tile_end = push + rest * tc
                             shift = s + gap + rows
                             for i in range(rest):
-                                slot_free[position + i] = shift + i * pace
+                                slot_free[here + np.uint64(i)] = shift + i * pace
                             s += rest * pace
                             position = after_last
                         else:
@@ -305,14 +307,14 @@ def run_alone(
                 consumed[v] = s + length
                 array_end = s + length + rows + cols
                 ready = array_end
-            if not v_is_vector[v] and v_vector[v] > 0:
-                vector_end = max(ready, vector_end) + v_vector[v]
+            if not v_is_vector[at] and v_vector[at] > 0:
+                vector_end = max(ready, vector_end) + v_vector[at]
                 ready = vector_end
-            request = v_writeback[v]
-            if v_acquire[v] == 0:
-                request += v_header[v]
-            write_end = max(ready, write_end) + request + v_drain[v]
-            if n > 0 or v_is_vector[v]:
+            request = v_writeback[at]
+            if v_acquire[at] == 0:
+                request += v_header[at]
+            write_end = max(ready, write_end) + request + v_drain[at]
+            if n > 0 or v_is_vector[at]:
                 if banked & 1:
                     bank_odd = write_end
                 else:
