@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Annotated
 
 import typer
 
 from lspsim.cli import check, compare, doctor, hardware, simulate, trace, validate
-from lspsim.cli.errors import FriendlyGroup
+from lspsim.cli.errors import FriendlyGroup, note
 
 app = typer.Typer(
     name="lspsim",
@@ -53,4 +54,5 @@ def root(
 
 def main() -> None:
     """Run the command line; exit code 0, 2 (a mendable error) or 130 (Ctrl-C)."""
+    warnings.showwarning = note
     app(prog_name="lspsim")

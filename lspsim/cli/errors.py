@@ -20,6 +20,12 @@ def fail(message: str) -> None:
     typer.echo(message, err=True)
 
 
+def note(message: object, *_: object) -> None:
+    """Print a warning on stderr; takes what `warnings.showwarning` is given."""
+    typer.secho("note: ", fg=typer.colors.YELLOW, bold=True, nl=False, err=True)
+    typer.echo(message, err=True)
+
+
 class FriendlyGroup(TyperGroup):
     """Turns mendable errors into a message and an exit code.
 

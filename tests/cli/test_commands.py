@@ -3,7 +3,10 @@ import dataclasses
 import gzip
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -201,6 +204,20 @@ def test_a_timm_model_at_another_size_and_batch(run):
     assert (qkv["m"], qkv["k"], qkv["n"]) == (197, 192, 576)
     qkv = next(layer for layer in large["layers"] if layer["name"] == "blocks.0.attn.qkv")
     assert qkv["m"] == 2 * 577
+
+
+def test_a_warning_is_one_plain_line_on_stderr(tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    done = subprocess.run(
+        [sys.executable, "-m", "lspsim", "simulate", "deit_tiny_patch16_224", *HW],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"LSPSIM_CACHE_DIR": str(tmp_path / "taken" / "cache")},
+    )
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("note: the shapes of deit_tiny_patch16_224 could not be kept")
+    assert "LSPSIM_CACHE_DIR" in line
 
 
 def test_compare_two_configs(run, small):
