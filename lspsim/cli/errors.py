@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -20,10 +20,17 @@ def fail(message: str) -> None:
     typer.echo(message, err=True)
 
 
-def note(message: object, *_: object) -> None:
-    """Print a warning on stderr; takes what `warnings.showwarning` is given."""
+def note(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning on stderr as one line; stands in for `warnings.showwarning`."""
     typer.secho("note: ", fg=typer.colors.YELLOW, bold=True, nl=False, err=True)
-    typer.echo(message, err=True)
+    typer.echo(str(message), err=True)
 
 
 class FriendlyGroup(TyperGroup):
