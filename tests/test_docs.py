@@ -1,0 +1,140 @@
+"""The documentation points at what exists, its figures can be drawn, its claims hold."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lspsim.hardware import Hardware, load_hardware
+from lspsim.simulate.simulate import simulate
+from lspsim.workload import BlockMask, Gemm, Workload
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "decisions").glob("*.md")]
+)
+FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"`[^`\n]*`")
+
+
+def prose(page: Path) -> str:
+    """Return the page without fenced blocks and inline code."""
+    return CODE.sub("", FENCE.sub("", page.read_text(encoding="utf-8")))
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_there_are_pages() -> None:
+    names = {page.name for page in PAGES}
+    assert {
+        "README.md",
+        "model.md",
+        "energy.md",
+        "0002-removing-a-block-can-add-a-cycle.md",
+    } <= names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name}: nothing at {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{page.name}: {link} has no such heading"
+
+
+def test_decisions_are_numbered_once() -> None:
+    numbers = [page.name[:4] for page in (ROOT / "docs" / "decisions").glob("*.md")]
+    assert sorted(numbers) == [f"{i:04}" for i in range(1, len(numbers) + 1)]
+
+
+def test_figures_can_be_drawn_again(tmp_path: Path) -> None:
+    script = ROOT / "docs" / "figures" / "draw_model.py"
+    subprocess.run([sys.executable, "-W", "error", str(script), str(tmp_path)], check=True)
+    drawn = {path.name for path in tmp_path.iterdir()}
+    kept = {path.name for path in (ROOT / "docs" / "images").glob("model_*")}
+    assert drawn == kept
+    shown = set(re.findall(r"images/(model_\w+\.svg)", (ROOT / "docs/model.md").read_text()))
+    assert shown == drawn
+    assert all(path.read_text(encoding="utf-8").count("<path") > 20 for path in tmp_path.iterdir())
+
+
+def small_core(**values: object) -> Hardware:
+    """Return one core with separate channels; double underscores stand for dots."""
+    chosen: dict[str, object] = {
+        "array.rows": 8,
+        "array.cols": 8,
+        "array.accumulator_rows": 64,
+        "buffers.weight": "1 KiB",
+        "buffers.activation": "4 KiB",
+        "memory.channels": "separate",
+        "memory.shares": {"weights": 0.5, "activations": 0.25, "writeback": 0.25},
+        "memory.dram.bandwidth": "3 GB/s",
+        "memory.dram.efficiency": 1.0,
+        "memory.dram.latency": "0 ns",
+        "memory.dram.burst": "8 B",
+    }
+    chosen |= {name.replace("__", "."): value for name, value in values.items()}
+    return load_hardware("edge_32x32").with_values(chosen)
+
+
+DECISION_2 = {
+    "a column is emptied": (
+        small_core(
+            memory__dram__burst="64 B",
+            memory__shares={"weights": 0.45, "activations": 0.45, "writeback": 0.1},
+        ),
+        (1, 8, 16),
+        (8, 8),
+        ([[1], [0]], [[0], [0]]),
+        (763, 856),
+    ),
+    "the index becomes finer": (
+        small_core(array__packing="k-compact", array__index="bsr"),
+        (1, 16, 16),
+        (8, 1),
+        ([[1] * 16] * 2, [[0] + [1] * 15, [1] * 16]),
+        (220, 262),
+    ),
+    "a fold gets a later row": (
+        small_core(
+            array__rows=2,
+            array__cols=4,
+            array__packing="k-compact",
+            buffers__weight="128 B",
+            memory__dram__bandwidth="0.7 GB/s",
+            memory__dram__burst="1 B",
+        ),
+        (4, 5, 4),
+        (4, 1),
+        ([[1, 1, 1, 1, 0]], [[0, 1, 1, 1, 0]]),
+        (194, 198),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DECISION_2)
+def test_removing_a_block_can_add_a_cycle(case: str) -> None:
+    """The figures of docs/decisions/0002."""
+    hardware, (m, k, n), (block_out, block_in), keeps, cycles = DECISION_2[case]
+    page = (ROOT / "docs/decisions/0002-removing-a-block-can-add-a-cycle.md").read_text()
+    assert f"{cycles[0]} to {cycles[1]}" in page
+    for keep, expected in zip(keeps, cycles, strict=True):
+        mask = BlockMask(np.array(keep, dtype=bool), block_out, block_in, (n, k))
+        workload = Workload([Gemm("g", m, k, n, mask=mask)])
+        for engine in ("event", "reference"):
+            assert simulate(workload, hardware, engine=engine).totals.cycles_total == expected
