@@ -214,9 +214,7 @@ def core_array_cycles(chip, folds, pace_sum, pace_last, last_length, first_heigh
 
 
 @njit(cache=True, nogil=True)
-def general_gemm(
-    ops, words, chip, seg, tiles, heights, live, channel, counts, bucket, figure
-):
+def general_gemm(ops, words, chip, seg, tiles, heights, live, channel, counts, bucket, figure):
     """Do a GEMM column by column: any dataflow, index, packing and streaming.
 
     Returns
@@ -231,7 +229,7 @@ def general_gemm(
     i = seg[FIRST_OP]
     op = ops[i]
     columns = column_profile(op, chip, words, tiles, heights, live)
-    width, length = units_of(op, chip)
+    _, length = units_of(op, chip)
     chunks = seg[CHUNKS]
     m_tiles = ceil_div(length, rows)
     batch = op[BATCH]
@@ -285,9 +283,7 @@ def general_gemm(
         array = core_array_cycles(chip, folds, pace, pace_last, last_length, first_height)
         end = array
         if seg[LAST_OP] > i:
-            end = max(
-                array, vector_end_by_visits(ops, seg, op, chip, tiles, heights, core_of, p)
-            )
+            end = max(array, vector_end_by_visits(ops, seg, op, chip, tiles, heights, core_of, p))
         array_sum += array
         used_sum += end
         slowest = max(slowest, end)
@@ -319,11 +315,14 @@ def closed_form_applies(ops, seg, chip, row, own):
         none_held = 2 * own[FEWEST] > chip[SLOTS]
         if not (held or none_held):
             return False
-    if seg[LAST_OP] > seg[FIRST_OP]:
-        # with visits at least as long as their vector work, nothing ever queues
-        if chip[CORES] > MOST_CORES or own[EMPTY] > 0 or own[FEWEST] * row[PACE_LEAST] - 1 < row[WORK_LONG]:
-            return False
-    return True
+    if seg[LAST_OP] == seg[FIRST_OP]:
+        return True
+    # with visits at least as long as their vector work, nothing ever queues
+    return (
+        chip[CORES] <= MOST_CORES
+        and own[EMPTY] == 0
+        and own[FEWEST] * row[PACE_LEAST] - 1 >= row[WORK_LONG]
+    )
 
 
 @njit(cache=True, nogil=True)

@@ -41,6 +41,7 @@ def popcount(x):
 
 @njit(cache=True, inline="always")
 def bit(words, column):
+    """Return bit `column` of packed words, as uint64."""
     return (words[column >> 6] >> np.uint64(column & 63)) & np.uint64(1)
 
 

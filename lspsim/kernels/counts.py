@@ -86,8 +86,8 @@ def count_streamed(op, chip, words, seg, tiles, core_of, channel, row):
     k_tiles = ceil_div(op[K], rows)
     used = np.empty(k_tiles, np.bool_)
     ends = np.empty(k_tiles, np.int64)
-    scratch = np.empty(max(1, k_tiles * rows), np.uint64) if skips(op, chip) else np.empty(
-        1, np.uint64
+    scratch = (
+        np.empty(max(1, k_tiles * rows), np.uint64) if skips(op, chip) else np.empty(1, np.uint64)
     )
     fills = 0
     cycles = 0
@@ -216,8 +216,7 @@ def count_gemm(ops, chip, words, seg, tiles, heights, live, core_of, channel, co
         row[SHIFTS] = batch * m_tiles * rows * sum_cells
         row[HOPS] = batch * length * cols * sum_heights
         row[SUM_HOPS] = (
-            batch * length * sum_cells
-            + batch * m_tiles * sum_tiles * cols * rows * (rows + 1) // 2
+            batch * length * sum_cells + batch * m_tiles * sum_tiles * cols * rows * (rows + 1) // 2
         )
         row[ACC_WRITES] = batch * length * sum_tile_cols
         stationary_reads = batch * m_tiles * sum_cells

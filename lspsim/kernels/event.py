@@ -30,7 +30,7 @@ from numba import njit
     RESULT_SIZE,
 ) = range(9)
 
-FAR = np.int64(2**62)
+FAR = np.int64(2**60)
 
 
 @njit(cache=True, inline="always")
@@ -415,6 +415,7 @@ def run_shared(
     act_arrival = np.zeros(a_cycles.size, np.int64)
     state = np.zeros((cores, STATE_SIZE), np.int64)
     request = np.full((cores, 3), FAR, np.int64)
+    first_request = np.full(cores, FAR << 2, np.int64)  # time << 2 | class of the least
     held_time = np.zeros((cores, 3), np.int64)  # channel cycles of the known requests
     channel = np.zeros(3, np.int64)
     for p in range(cores):
@@ -428,8 +429,9 @@ def run_shared(
     while True:
         lowest = 0 if turn < 0 else turn
         highest = cores if turn < 0 else turn + 1
-        for p in range(lowest, highest):
-            last = visit_start[p + 1]
+        for core in range(lowest, highest):
+            p = np.uint64(core)  # unsigned indices: no check for negative ones
+            last = visit_start[core + 1]
             if turn < 0:  # a new segment
                 state[p, C_S] = t0
                 state[p, C_LENGTH] = 0
@@ -445,14 +447,15 @@ def run_shared(
             while True:
                 # --- folds, as far as their operands are known
                 v = state[p, C_VISIT]
-                while v < last and v_segment[v] == g:
-                    n = v_folds[v]
-                    first_need = v_fold_start[v]
+                while v < last and v_segment[np.uint64(v)] == g:
+                    at_v = np.uint64(v)
+                    n = v_folds[at_v]
+                    first_need = v_fold_start[at_v]
                     bank_known = ideal or state[p, C_BANKED] - state[p, C_BANKS_FREE] < 2
                     bank = state[p, C_BANK_ODD] if state[p, C_BANKED] & 1 else state[p, C_BANK_EVEN]
                     if ideal:
                         bank = t0
-                    if v_is_vector[v]:
+                    if v_is_vector[at_v]:
                         if not bank_known:
                             break
                         arrived = t0
@@ -460,7 +463,7 @@ def run_shared(
                             need = act_start[p] + needs[first_need]
                             if need >= state[p, C_ACT_NEXT]:
                                 break
-                            arrived = act_arrival[need]
+                            arrived = act_arrival[np.uint64(need)]
                         before = state[p, C_VECTOR_END]
                         start = max(before, arrived, bank)
                         if start > before:
@@ -468,18 +471,18 @@ def run_shared(
                                 out[g, p, R_STALL_ACTIVATIONS] += start - before
                             else:
                                 out[g, p, R_STALL_WRITEBACK] += start - before
-                        out[g, p, R_VECTOR] += v_vector[v]
-                        state[p, C_VECTOR_END] = start + v_vector[v]
-                        consumed[v] = state[p, C_VECTOR_END]
-                        ready[v] = state[p, C_VECTOR_END]
+                        out[g, p, R_VECTOR] += v_vector[at_v]
+                        state[p, C_VECTOR_END] = start + v_vector[at_v]
+                        consumed[at_v] = state[p, C_VECTOR_END]
+                        ready[at_v] = state[p, C_VECTOR_END]
                         state[p, C_BANKED] += 1
                     else:
                         done = t0
                         if n > 0:
-                            length = v_length[v]
-                            held = v_held[v]
-                            acquire = v_acquire[v] > 0
-                            release = v_release[v] == 1
+                            length = v_length[at_v]
+                            held = v_held[at_v]
+                            acquire = v_acquire[at_v] > 0
+                            release = v_release[at_v] == 1
                             i = state[p, C_FOLD]
                             s = state[p, C_S]
                             old = state[p, C_LENGTH]
@@ -495,7 +498,7 @@ def run_shared(
                                         if tile >= state[p, C_QUEUED]:
                                             break
                                         place = tile % slots
-                                        arrived = arrival[p, place]
+                                        arrived = arrival[p, np.uint64(place)]
                                     state[p, C_SHIFTED] = 1
                                     state[p, C_TILE_READY] = arrived
                                     if not output_stationary:
@@ -503,16 +506,16 @@ def run_shared(
                                         state[p, C_SHIFT] = w
                                         state[p, C_TILE_READY] = arrived + rows
                                         if held > 0 and release:
-                                            slot_free[p, place] = w + rows
+                                            slot_free[p, np.uint64(place)] = w + rows
                                             state[p, C_RELEASED] += 1
                                 if i == 0 and not bank_known:
                                     break
                                 streamed = t0
                                 if first_need >= 0:
-                                    need = act_start[p] + needs[first_need + i]
+                                    need = act_start[p] + needs[np.uint64(first_need + i)]
                                     if need >= state[p, C_ACT_NEXT]:
                                         break
-                                    streamed = act_arrival[need]
+                                    streamed = act_arrival[np.uint64(need)]
                                 tile_ready = state[p, C_TILE_READY]
                                 if output_stationary:
                                     if started == 0:
@@ -535,7 +538,7 @@ def run_shared(
                                 if wait > 0:
                                     if tile_ready == s:
                                         if i == 0 and acquire:
-                                            part = min(wait, v_header[v])
+                                            part = min(wait, v_header[at_v])
                                             out[g, p, R_INDEX] += part
                                             wait -= part
                                         out[g, p, R_STALL_WEIGHTS] += wait
@@ -562,15 +565,15 @@ def run_shared(
                             state[p, C_FOLD] = 0
                             if acquire:
                                 state[p, C_BASE] = base
-                                state[p, C_ACQUIRED] = base + v_acquire[v]
-                            consumed[v] = s + length
+                                state[p, C_ACQUIRED] = base + v_acquire[at_v]
+                            consumed[at_v] = s + length
                             done = s + length + rows + cols
                             state[p, C_ARRAY_END] = done
                             state[p, C_BANKED] += 1
-                        if v_vector[v] > 0:
-                            done = max(done, state[p, C_VECTOR_END]) + v_vector[v]
+                        if v_vector[at_v] > 0:
+                            done = max(done, state[p, C_VECTOR_END]) + v_vector[at_v]
                             state[p, C_VECTOR_END] = done
-                        ready[v] = done
+                        ready[at_v] = done
                     v += 1
                 state[p, C_VISIT] = v
                 # --- write-backs that need no channel
@@ -578,16 +581,16 @@ def run_shared(
                 u = state[p, C_WRITE_VISIT]
                 request[p, 2] = FAR
                 while u < v:
-                    cycles = v_writeback[u]
-                    if v_acquire[u] == 0:
-                        cycles += v_header[u]
-                    at = max(ready[u], state[p, C_WRITE_END])
+                    cycles = v_writeback[np.uint64(u)]
+                    if v_acquire[np.uint64(u)] == 0:
+                        cycles += v_header[np.uint64(u)]
+                    at = max(ready[np.uint64(u)], state[p, C_WRITE_END])
                     if cycles > 0:
                         request[p, 2] = at
                         held_time[p, 2] = cycles
                         break
-                    state[p, C_WRITE_END] = at + v_drain[u]
-                    if v_folds[u] > 0 or v_is_vector[u]:
+                    state[p, C_WRITE_END] = at + v_drain[np.uint64(u)]
+                    if v_folds[np.uint64(u)] > 0 or v_is_vector[np.uint64(u)]:
                         if state[p, C_BANKS_FREE] & 1:
                             state[p, C_BANK_ODD] = state[p, C_WRITE_END]
                         else:
@@ -607,13 +610,13 @@ def run_shared(
             # --- the next tile request
             request[p, 0] = FAR
             u = state[p, C_TILE_VISIT]
-            while u < last and v_acquire[u] == 0:
+            while u < last and v_acquire[np.uint64(u)] == 0:
                 u += 1
             state[p, C_TILE_VISIT] = u
             if u < last:
                 k = state[p, C_QUEUED]
-                h = v_segment[u]
-                free_gate = prefetch and prefetchable[h]
+                h = v_segment[np.uint64(u)]
+                free_gate = prefetch and prefetchable[np.uint64(h)]
                 if (h == g or (free_gate and h > g)) and k - slots < state[p, C_RELEASED]:
                     at = state[p, C_TILE_END]
                     if k >= slots:
@@ -621,35 +624,39 @@ def run_shared(
                     if not free_gate:
                         at = max(at, t0)
                     request[p, 0] = at
-                    held_time[p, 0] = tile_cycles[h]
+                    held_time[p, 0] = tile_cycles[np.uint64(h)]
                     if state[p, C_TILE_INDEX] == 0:
-                        held_time[p, 0] += v_header[u]
+                        held_time[p, 0] += v_header[np.uint64(u)]
             # --- the next activation request
             request[p, 1] = FAR
             a = state[p, C_ACT_NEXT]
-            if a < act_start[p + 1] and a_segment[a] <= g:
+            if a < act_start[core + 1] and a_segment[np.uint64(a)] <= g:
                 at = state[p, C_ACT_END]
-                if a_segment[a] > 0:
-                    at = max(at, seg_end[a_segment[a] - 1])
+                if a_segment[np.uint64(a)] > 0:
+                    at = max(at, seg_end[a_segment[np.uint64(a)] - 1])
                 known = True
-                if a_after[a] >= 0:
-                    waits_for = visit_start[p] + a_after[a]
+                if a_after[np.uint64(a)] >= 0:
+                    waits_for = visit_start[p] + a_after[np.uint64(a)]
                     if waits_for < state[p, C_VISIT]:
                         at = max(at, consumed[waits_for])
                     else:
                         known = False
                 if known:
                     request[p, 1] = at
-                    held_time[p, 1] = a_cycles[a]
+                    held_time[p, 1] = a_cycles[np.uint64(a)]
+            first_request[p] = min(
+                request[p, 0] << 2, (request[p, 1] << 2) | 1, (request[p, 2] << 2) | 2
+            )
         # --- the segment's end
         over = True
-        for p in range(cores):
-            if state[p, C_DONE] == 0:
+        for core in range(cores):
+            if state[core, C_DONE] == 0:
                 over = False
                 break
         if over:
             latest = t0
-            for p in range(cores):
+            for core in range(cores):
+                p = np.uint64(core)
                 waits = (
                     out[g, p, R_STALL_WEIGHTS]
                     + out[g, p, R_STALL_ACTIVATIONS]
@@ -672,19 +679,18 @@ def run_shared(
                 return -1
             turn = -1
             continue
-        # --- grant the first request
-        best = FAR
+        # --- grant the first request: least (time, class), then the lowest core
+        best = FAR << 2
         best_core = -1
-        best_class = 0
-        for c in range(3):
-            for p in range(cores):
-                if request[p, c] < best:
-                    best = request[p, c]
-                    best_core = p
-                    best_class = c
+        for core in range(cores):
+            if first_request[core] < best:
+                best = first_request[core]
+                best_core = core
         if best_core < 0:
             return g
-        p = best_core
+        best_class = best & 3
+        best >>= 2
+        p = np.uint64(best_core)
         server = 0 if shared else best_class
         end = max(channel[server], best) + held_time[p, best_class]
         channel[server] = end
@@ -699,17 +705,17 @@ def run_shared(
                 state[p, C_TILE_VISIT] += 1
         elif best_class == 1:
             a = state[p, C_ACT_NEXT]
-            act_arrival[a] = end + latency
+            act_arrival[np.uint64(a)] = end + latency
             state[p, C_ACT_END] = end
             state[p, C_ACT_NEXT] = a + 1
         else:
             u = state[p, C_WRITE_VISIT]
-            state[p, C_WRITE_END] = end + v_drain[u]
-            if v_folds[u] > 0 or v_is_vector[u]:
+            state[p, C_WRITE_END] = end + v_drain[np.uint64(u)]
+            if v_folds[np.uint64(u)] > 0 or v_is_vector[np.uint64(u)]:
                 if state[p, C_BANKS_FREE] & 1:
                     state[p, C_BANK_ODD] = state[p, C_WRITE_END]
                 else:
                     state[p, C_BANK_EVEN] = state[p, C_WRITE_END]
                 state[p, C_BANKS_FREE] += 1
             state[p, C_WRITE_VISIT] = u + 1
-        turn = p
+        turn = best_core

@@ -30,7 +30,6 @@ from lspsim.kernels.layout import (
     OUTPUT_STATIONARY,
     PARAMETERS,
     ROWS,
-    SEGMENT_SIZE,
     USES,
     VECTOR,
     VECTOR_OVERLAP,
@@ -47,11 +46,13 @@ from lspsim.kernels.layout import (
 
 @njit(cache=True, nogil=True)
 def ceil_div(a, b):
+    """Return `a / b` rounded up, for non-negative integers."""
     return (a + b - 1) // b
 
 
 @njit(cache=True, nogil=True)
 def bits_of(own, native):
+    """Return an operator's own operand width, or the array's where it states none (0)."""
     return own if own > 0 else native
 
 
@@ -187,4 +188,3 @@ def find_segments(ops, chip, segments, fused_into):
         filled += 1
         i = last + 1
     return filled, -1
-

@@ -55,6 +55,7 @@ def channel_cycles(byte_count, chip, request_class):
 
 @njit(cache=True, nogil=True)
 def activation_bits(op, chip):
+    """Return the bits of one activation."""
     return bits_of(op[OP_ACTIVATION_BITS], chip[ACTIVATION_BITS])
 
 
@@ -117,5 +118,3 @@ def gather_cycles(byte_count, chip):
     if chip[IDEAL] or chip[NOC_NUM] == 0:
         return 0
     return ceil_div(byte_count * chip[NOC_NUM], chip[NOC_DEN])
-
-

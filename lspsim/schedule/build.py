@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from lspsim.workload import Workload
 
 
-def plan_segments(
-    workload: Workload, ops: IntArray, chip: IntArray
-) -> tuple[IntArray, IntArray]:
+def plan_segments(workload: Workload, ops: IntArray, chip: IntArray) -> tuple[IntArray, IntArray]:
     """Return the segment table `[segments, SEGMENT_SIZE]` and `fused_into` `[ops]`.
 
     Raises

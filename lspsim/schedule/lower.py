@@ -79,9 +79,7 @@ def lower_hardware(hardware: Hardware) -> IntArray:
     for request_class, share in enumerate(shares):
         _rate(chip, at.RATE_NUM + 2 * request_class, base / share)
     if hardware.noc is not None:
-        _rate(
-            chip, at.NOC_NUM, Fraction(hardware.clock_hz, hardware.noc.bandwidth_bytes_per_s)
-        )
+        _rate(chip, at.NOC_NUM, Fraction(hardware.clock_hz, hardware.noc.bandwidth_bytes_per_s))
     chip[at.LANES] = vector.lanes
     chip[at.VECTOR_LATENCY] = vector.latency_cycles
     chip[at.VECTOR_OVERLAP] = vector.overlap

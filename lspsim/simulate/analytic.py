@@ -119,9 +119,7 @@ def plan_of(workload: Workload, tables: OpTables, hardware: Hardware, chip: IntA
     return plan
 
 
-def profile_of(
-    workload: Workload, tables: OpTables, chip: IntArray
-) -> tuple[IntArray, IntArray]:
+def profile_of(workload: Workload, tables: OpTables, chip: IntArray) -> tuple[IntArray, IntArray]:
     """Return the mask sums `[ops, SUMS]` and folds per core `[ops, cores]`, kept by array shape."""
     key = ("profile", *(int(chip[column]) for column in PROFILE_COLUMNS))
     cached = workload.cache.get(key)

@@ -24,9 +24,7 @@ def workload_digest(workload: Workload) -> str:
                 [op.name, "gemm", op.m, op.k, op.n, op.batch, op.rhs, *bits, op.bias, mask, inputs]
             )
         else:
-            rows.append(
-                [op.name, op.kind, op.rows, op.cols, op.out_rows, op.parameters, inputs]
-            )
+            rows.append([op.name, op.kind, op.rows, op.cols, op.out_rows, op.parameters, inputs])
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 

@@ -188,10 +188,7 @@ def layer_results(result: SimulationResult) -> list[LayerResult]:
         row, count, spent = buckets[i], counts[i], cycles[i]
         server = fused[i]
         executed = count[executed_at]
-        if spent:
-            bound_by = BUCKETS[row.index(max(row))]
-        else:
-            bound_by = "fused" if server >= 0 else "none"
+        idle = "fused" if server >= 0 else "none"
         out.append(
             LayerResult(
                 op.name,
@@ -215,7 +212,7 @@ def layer_results(result: SimulationResult) -> list[LayerResult]:
                 count[read_at],
                 count[write_at],
                 executed / (cells * spent) if spent else 0.0,
-                bound_by,
+                BUCKETS[row.index(max(row))] if spent else idle,
                 workload.ops[server].name if server >= 0 else None,
             )
         )

@@ -104,9 +104,7 @@ def _timed(program: Program, timing: Timing, ops: int) -> tuple[IntArray, IntArr
     row[:, kernel.FILL_DRAIN] = timing.array_cycles.sum(axis=1) - row[:, kernel.COMPUTE]
     row[:, kernel.STALL_WEIGHTS] = timing.stall_weights.sum(axis=1)
     row[:, kernel.STALL_ACTIVATIONS] = timing.stall_activations.sum(axis=1)
-    row[:, kernel.STALL_WRITEBACK] = (
-        timing.stall_writeback.sum(axis=1) + gather * program.cores
-    )
+    row[:, kernel.STALL_WRITEBACK] = timing.stall_writeback.sum(axis=1) + gather * program.cores
     row[:, kernel.INDEX] = timing.index.sum(axis=1)
     row[:, kernel.VECTOR_BUCKET] = timing.vector.sum(axis=1)
     row[:, kernel.IMBALANCE] = slowest * program.cores - used.sum(axis=1)
@@ -119,9 +117,7 @@ def _timed(program: Program, timing: Timing, ops: int) -> tuple[IntArray, IntArr
     return cycles, arrays, buckets
 
 
-def _totals(
-    workload: Workload, hardware: Hardware, analysis: Analysis, cycles: IntArray
-) -> Totals:
+def _totals(workload: Workload, hardware: Hardware, analysis: Analysis, cycles: IntArray) -> Totals:
     """Sum a network's figures; energy is actions times constants plus static power times time."""
     counts = analysis.counts.sum(axis=0)
     total = int(cycles.sum())

@@ -60,7 +60,7 @@ def sweep(workload: Workload, hardware: Sequence[Hardware]) -> SweepTotals:
     for members in groups.values():
         chips = np.stack([chip_of(hardware[i]) for i in members])
         cycles[members], counts[members] = sweep_chips(workload, tables, chips)
-    for i in np.flatnonzero(cycles < 0):
+    for i in np.flatnonzero(cycles < 0).tolist():
         analysis = analyse(workload, hardware[i])
         cycles[i] = analysis.cycles_total
         counts[i] = analysis.counts.sum(axis=0)
@@ -72,9 +72,7 @@ def sweep(workload: Workload, hardware: Sequence[Hardware]) -> SweepTotals:
     return SweepTotals(cycles, counts, energy)
 
 
-def sweep_chips(
-    workload: Workload, tables: OpTables, chips: IntArray
-) -> tuple[IntArray, IntArray]:
+def sweep_chips(workload: Workload, tables: OpTables, chips: IntArray) -> tuple[IntArray, IntArray]:
     """Return cycles `[points]` (-1 = needs `analyse`) and counts of chips alike in array shape."""
     sums, core_folds = profile_of(workload, tables, chips[0])
     size = tables.ops.shape[0]
