@@ -1,0 +1,1 @@
+"""Pruning: scores, allocation, compensation, fine-tuning. Floor 5."""

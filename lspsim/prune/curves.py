@@ -1,0 +1,82 @@
+"""`LayerCurve`: in which order a layer loses its blocks, and what that costs.
+
+Every score and every one-pass compensation ends in a curve; every allocation
+starts from curves. That is the one contract between them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lspsim.errors import LspsimError
+from lspsim.workload import BlockMask
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerCurve:
+    """Removal order and estimated loss of one weight matrix.
+
+    Parameters
+    ----------
+    name
+        Module path of the layer ("blocks.0.attn.qkv").
+    shape
+        `(N, K)` of the weight.
+    block_out, block_in
+        Block size.
+    order
+        int64 `[blocks]`: flat block numbers (row-major over the block grid),
+        first removed first; every block once.
+    loss
+        float64 `[blocks + 1]`: estimated loss increase after the first k
+        removals, in `unit`; `loss[0] == 0`.
+    unit
+        "nats" per image where the estimate is one of the loss, otherwise what
+        the score measures ("weight", "output"); only nats compare across layers.
+
+    Raises
+    ------
+    LspsimError
+        When `order` is no permutation, or the lengths do not fit the grid.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    block_out: int
+    block_in: int
+    order: IntArray
+    loss: FloatArray
+    unit: str = "nats"
+
+    def __post_init__(self) -> None:
+        blocks = self.grid[0] * self.grid[1]
+        if not np.array_equal(np.sort(self.order), np.arange(blocks)):
+            raise LspsimError(f"curve {self.name!r}: order is no permutation of {blocks} blocks")
+        if self.loss.shape != (blocks + 1,) or self.loss[0] != 0 or not np.isfinite(self.loss).all():
+            raise LspsimError(
+                f"curve {self.name!r}: loss must be {blocks + 1} finite values that start at 0"
+            )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Blocks along N and K."""
+        return -(-self.shape[0] // self.block_out), -(-self.shape[1] // self.block_in)
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return self.grid[0] * self.grid[1]
+
+    def mask(self, removed: int) -> BlockMask:
+        """Return the mask after the first `removed` blocks are gone."""
+        if not 0 <= removed <= self.blocks:
+            raise LspsimError(f"curve {self.name!r}: cannot remove {removed} of {self.blocks}")
+        keep = np.ones(self.blocks, np.bool_)
+        keep[self.order[:removed]] = False
+        return BlockMask(keep.reshape(self.grid), self.block_out, self.block_in, self.shape)
