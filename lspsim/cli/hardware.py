@@ -45,7 +45,7 @@ def show(
         typer.Option("--yaml", help="Print a complete config file, to start your own from."),
     ] = False,
 ) -> None:
-    """Show every value of a hardware description, with unit, meaning and source.
+    """Show every value of a hardware description and its technology, with unit and source.
 
     Example: lspsim hardware show edge_32x32 --yaml > my_core.yaml
     """
@@ -56,11 +56,12 @@ def show(
         typer.echo(hardware.to_yaml(), nl=False)
         return
     from lspsim.cli.output import print_json, print_rows, print_table
-    from lspsim.hardware.tables import SettingRow, hardware_table
+    from lspsim.hardware.tables import SettingRow, hardware_table, technology_table
 
+    rows = hardware_table(hardware) + technology_table(hardware.technology)
     if fmt == "json":
         print_json(hardware.to_document())
     elif fmt == "csv":
-        print_rows([row._asdict() for row in hardware_table(hardware)])
+        print_rows([row._asdict() for row in rows])
     else:
-        print_table(SettingRow._fields, hardware_table(hardware))
+        print_table(SettingRow._fields, rows)

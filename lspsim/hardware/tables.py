@@ -11,6 +11,7 @@ from lspsim.hardware.loader import check_file, load_hardware
 from lspsim.hardware.presets import preset_names, preset_path
 from lspsim.hardware.schema import Hardware
 from lspsim.hardware.sourced import Quantity, Ratio, Record
+from lspsim.hardware.technology import Technology
 
 
 class SettingRow(NamedTuple):
@@ -59,6 +60,17 @@ def hardware_table(hardware: Hardware) -> list[SettingRow]:
     notes = _preset_notes(hardware)
     leaves = _leaves(hardware.to_document(), specs, "")
     return [_setting_row(specs[path], value, notes.get(path, "")) for path, value in leaves]
+
+
+def technology_table(technology: Technology) -> list[SettingRow]:
+    """Every constant of a technology, with its bounds, meaning and source."""
+    specs = fields_of(Technology)
+    document = technology.model_dump(by_alias=True, exclude_none=True)
+    rows = []
+    for path, value in _leaves(document, specs, ""):
+        row = _setting_row(specs[path], value, "")
+        rows.append(row._replace(path=f"technology.{path}"))
+    return rows
 
 
 def _preset_notes(hardware: Hardware) -> dict[str, str]:

@@ -19,8 +19,8 @@ COMPONENTS: tuple[str, ...] = (
 """Parts of the chip, in the order of `area_mm2`; `index` is what skipping needs."""
 
 GATHER_WAYS = 4
-"""Inputs of a gather multiplexer (MODEL.md section 2, G) that `k-compact` hardware has
-for sub-blocks of a quarter of the array's height. The finest blocks need more, blocks of
+"""Inputs of a gather multiplexer (docs/model.md, "Live tiles and packing") that `k-compact`
+hardware has for sub-blocks of a quarter of the array's height. The finest blocks need more, blocks of
 the array's height none: energy takes 2 as its low and `rows` as its high."""
 
 SKIP_ADDERS = 4

@@ -44,7 +44,7 @@ class LayerResult(NamedTuple):
     tiles_total: int
     folds: int
     cycles_array: int
-    """Array-only count, slowest core: MODEL "Array timing", everything ready."""
+    """Array-only count, slowest core: docs/model.md "Array timing", everything ready."""
     cycles_total: int
     start_cycle: int
     cycles: dict[str, int]

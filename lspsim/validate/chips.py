@@ -22,8 +22,8 @@ bound of) a constant, so it is none; an `identity` follows from the configuratio
 `ceiling` bounds a published claim."""
 
 CLOCK_RANGE_FJ = (5.0, 10.0)
-"""Flip-flop and its share of the clock tree at 28 nm, fJ per bit and clock (MODEL
-section 8): the free constant is fitted inside this range."""
+"""Flip-flop and its share of the clock tree at 28 nm, fJ per bit and clock
+(docs/energy.md): the free constant is fitted inside this range."""
 
 VITA = "Chen et al., ViTA, DATE 2024, as cited by LPViT (arXiv 2407.02068)"
 VITA_TOPS, VITA_TOPS_PER_W, VITA_TOPS_PER_MM2 = 16.384, 1.57, 2.13

@@ -1,6 +1,6 @@
 """Index formats of a block mask, BSR and bitmap, and what they cost in bytes.
 
-The costs are those of MODEL.md section 2 (docs/model.md): the hardware's unit
+The costs are those of docs/model.md: the hardware's unit
 is a tile or, with k-compact packing, a sub-block; an index describes one tile
 column after the other.
 """

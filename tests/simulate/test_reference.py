@@ -76,7 +76,7 @@ def ideal(shape: tuple[int, int, int, int], overlap: int, os: bool, visits: int 
 
 @pytest.mark.parametrize("shape", SHAPES)
 class TestClosedForms:
-    """DESIGN: cycles of n folds of M rows on an R x C array."""
+    """Cycles of n folds of M rows on an R x C array."""
 
     def test_double_buffered(self, shape: tuple[int, int, int, int]) -> None:
         n, rows, cols, m = shape
