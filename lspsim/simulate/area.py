@@ -20,8 +20,8 @@ COMPONENTS: tuple[str, ...] = (
 
 GATHER_WAYS = 4
 """Inputs of a gather multiplexer (docs/model.md, "Live tiles and packing") that `k-compact`
-hardware has for sub-blocks of a quarter of the array's height. The finest blocks need more, blocks of
-the array's height none: energy takes 2 as its low and `rows` as its high."""
+hardware has for sub-blocks of a quarter of the array's height. The finest blocks need
+more, blocks of the array's height none: energy takes 2 as its low, `rows` as its high."""
 
 SKIP_ADDERS = 4
 SKIP_REGISTER_BITS = 256
