@@ -28,7 +28,6 @@ from lspsim.kernels.counts import (
     WEIGHT_WRITE,
     count_gemm,
 )
-from lspsim.kernels.event import fold_gap
 from lspsim.kernels.layout import (
     ACTIVATION_GEMM,
     ASSIGNMENT,
@@ -55,6 +54,7 @@ from lspsim.kernels.layout import (
     M,
     N,
 )
+from lspsim.kernels.pace import fold_pace
 from lspsim.kernels.plan import (
     BUSY_MOST,
     BUSY_SUM,
@@ -185,9 +185,8 @@ def vector_end_by_visits(ops, seg, op, chip, tiles, heights, core_of, core):
                             if old < 0:
                                 s = np.int64(rows)
                             else:
-                                s = max(s + fold_gap(overlap, old, rows, cols) + rows, s + old)
-                            pace = max(fold_gap(overlap, streams, rows, cols) + rows, streams)
-                            s += (n - 1) * pace
+                                s += fold_pace(overlap, old, rows, cols)
+                            s += (n - 1) * fold_pace(overlap, streams, rows, cols)
                         old = streams
                         done = s + streams + rows + cols
                     end = max(done, end) + fused_cycles(ops, seg, out_rows * real, chip)
@@ -242,13 +241,8 @@ def general_gemm(ops, words, chip, seg, tiles, heights, live, channel, counts, b
     repeats = m_tiles
     if not output_stationary:
         repeats = chunks
-        if overlap == 0:
-            pace_long, pace_last = max(long_length, rows), max(last_length, rows)
-        elif overlap == 1:
-            pace_long, pace_last = long_length + rows, last_length + rows
-        else:
-            pace_long = long_length + 2 * rows + cols - 2
-            pace_last = last_length + 2 * rows + cols - 2
+        pace_long = fold_pace(overlap, long_length, rows, cols)
+        pace_last = fold_pace(overlap, last_length, rows, cols)
         pace_all = longer * pace_long + (chunks - longer) * pace_last
     core_of = np.empty(columns * batch, np.int64)
     assign_units(tiles[:columns], batch, cores, chip[ASSIGNMENT], core_of)

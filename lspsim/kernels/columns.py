@@ -78,10 +78,10 @@ def tile_is_live(op, chip, bits, tile):
     """Whether K tile `tile` meets a kept block of the column."""
     k0 = tile * chip[ROWS]
     k1 = min(k0 + chip[ROWS], op[K])
+    meets = False
     for b in range(k0 // op[BLOCK_IN], (k1 - 1) // op[BLOCK_IN] + 1):
-        if bit(bits, b):
-            return True
-    return False
+        meets |= bit(bits, b) != 0
+    return meets
 
 
 @njit(cache=True, nogil=True)

@@ -17,6 +17,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from lspsim.kernels.pace import fold_gap, fold_pace
+
 # columns of the result [segments, cores, RESULT_SIZE]
 (
     R_END,
@@ -31,16 +33,6 @@ from numba import njit
 ) = range(9)
 
 FAR = np.int64(2**60)
-
-
-@njit(cache=True, inline="always")
-def fold_gap(overlap, length, rows, cols):
-    """Cycles from the last stream start to the next weight shift."""
-    if overlap == 0:
-        return 0
-    if overlap == 1:
-        return length
-    return length + rows + cols - 2
 
 
 @njit(cache=True, nogil=True)
@@ -266,7 +258,7 @@ def run_alone(
                     if plain and n > 1:
                         # later folds of a visit can only wait for their tiles
                         gap = fold_gap(overlap, new_length, rows, cols)
-                        pace = max(gap + rows, new_length)
+                        pace = fold_pace(overlap, new_length, rows, cols)
                         before = s
                         tile_end = max(tile_end, gate)
                         rest = n - 1

@@ -58,6 +58,7 @@ from lspsim.kernels.layout import (
     M,
     N,
 )
+from lspsim.kernels.pace import fold_pace
 from lspsim.kernels.segments import ceil_div, tensor_bytes
 from lspsim.kernels.transfers import (
     activation_bits,
@@ -221,13 +222,8 @@ def plan_gemm(ops, chip, seg, plan):
     _, last_length = chunk_bounds(length, chunks, chunks - 1)
     _, long_length = chunk_bounds(length, chunks, 0)
     longer = length % chunks
-    if overlap == 0:
-        pace_long, pace_last = max(long_length, rows), max(last_length, rows)
-    elif overlap == 1:
-        pace_long, pace_last = long_length + rows, last_length + rows
-    else:
-        pace_long = long_length + 2 * rows + cols - 2
-        pace_last = last_length + 2 * rows + cols - 2
+    pace_long = fold_pace(overlap, long_length, rows, cols)
+    pace_last = fold_pace(overlap, last_length, rows, cols)
     row[REPEATS] = batch * length
     row[VISITS] = batch * chunks
     row[PACE_ALL] = longer * pace_long + (chunks - longer) * pace_last

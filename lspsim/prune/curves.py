@@ -58,7 +58,8 @@ class LayerCurve:
         blocks = self.grid[0] * self.grid[1]
         if not np.array_equal(np.sort(self.order), np.arange(blocks)):
             raise LspsimError(f"curve {self.name!r}: order is no permutation of {blocks} blocks")
-        if self.loss.shape != (blocks + 1,) or self.loss[0] != 0 or not np.isfinite(self.loss).all():
+        finite = self.loss.shape == (blocks + 1,) and bool(np.isfinite(self.loss).all())
+        if not finite or self.loss[0] != 0:
             raise LspsimError(
                 f"curve {self.name!r}: loss must be {blocks + 1} finite values that start at 0"
             )

@@ -99,7 +99,9 @@ def build_program(workload: Workload, hardware: Hardware) -> Program:
         raise column_too_tall(workload, failed, slots, chip)
     v, visit_start = sort_by_core(visits[:filled], vis.V_CORE, hardware.cores)
     a, act_start = sort_by_core(acts[:moved], vis.A_CORE, hardware.cores)
-    for array in (v, a, needs, seg_out, visit_start, act_start):
+    segment = np.ascontiguousarray(seg_out.T)
+    segment_op = np.ascontiguousarray(segments[:, at.FIRST_OP])
+    for array in (v, a, needs, segment, segment_op, visit_start, act_start):
         array.setflags(write=False)
     return Program(
         cores=hardware.cores,
@@ -112,10 +114,10 @@ def build_program(workload: Workload, hardware: Hardware) -> Program:
         prefetch=hardware.memory.prefetch_across_layers,
         fifo_slots=int(chip[at.SLOTS]),
         latency_cycles=int(chip[at.LATENCY]),
-        segment_op=np.ascontiguousarray(segments[:, at.FIRST_OP]),
-        segment_tile_cycles=np.ascontiguousarray(seg_out[:, 0]),
-        segment_prefetchable=np.ascontiguousarray(seg_out[:, 1]),
-        segment_gather_cycles=np.ascontiguousarray(seg_out[:, 2]),
+        segment_op=segment_op,
+        segment_tile_cycles=segment[0],
+        segment_prefetchable=segment[1],
+        segment_gather_cycles=segment[2],
         visit_start=visit_start,
         visit_segment=v[vis.V_SEGMENT],
         visit_folds=v[vis.V_FOLDS],

@@ -107,7 +107,6 @@ def test_one_tile() -> None:
     assert needs_of(program) == [[0]]
 
 
-@pytest.mark.xfail(strict=True, reason="build_program copies the segment columns after sealing")
 def test_arrays_are_read_only() -> None:
     program = build_program(Workload(chain()), chip())
     arrays = [
