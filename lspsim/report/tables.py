@@ -88,6 +88,11 @@ def totals_rows(run: RunSummary) -> list[tuple[str, str]]:
         ("MACs dense", f"{totals.macs_dense:,}"),
         ("DRAM read", binary_size(totals.dram_read_bytes)),
         ("DRAM write", binary_size(totals.dram_write_bytes)),
+        (
+            "chip area",
+            f"{totals.area_mm2:.3g} mm2 ({totals.area_low_mm2:.3g} to "
+            f"{totals.area_high_mm2:.3g} mm2)",
+        ),
     ]
     if totals.latency_s:
         throughput = run.batch / totals.latency_s

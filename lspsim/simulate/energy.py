@@ -68,6 +68,8 @@ class EnergyConstants:
     """`[3, len(COUNTS)]`: pJ per action, over all components."""
     extrapolated: tuple[str, ...]
     """SRAMs whose capacity lies outside the published points."""
+    area_mm2: Band
+    """Area of the whole chip, which leakage is in proportion to."""
 
 
 _CACHE: dict[int, tuple[weakref.ref[Hardware], EnergyConstants]] = {}
@@ -179,7 +181,8 @@ def _constants(hardware: Hardware) -> EnergyConstants:
     per_count = dynamic.sum(axis=2)
     for array in (dynamic, static, per_cycle, per_count):
         array.setflags(write=False)
-    return EnergyConstants(dynamic, static, per_cycle, per_count, extrapolated)
+    area = area_mm2(hardware)["total"]
+    return EnergyConstants(dynamic, static, per_cycle, per_count, extrapolated, area)
 
 
 def clock_power_w(hardware: Hardware) -> Band:

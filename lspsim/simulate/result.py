@@ -76,6 +76,10 @@ class Totals(NamedTuple):
     utilization: float
     dram_read_bytes: int
     dram_write_bytes: int
+    area_mm2: float
+    """Of the chip, without DRAM (lspsim.simulate.area)."""
+    area_low_mm2: float
+    area_high_mm2: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

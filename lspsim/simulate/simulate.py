@@ -13,7 +13,7 @@ from lspsim.schedule.lower import lower_workload
 from lspsim.schedule.program import Program, Timing
 from lspsim.simulate.analytic import Analysis, analyse
 from lspsim.simulate.columns import BUCKETS, COUNTS
-from lspsim.simulate.energy import energy_components_pj, energy_totals_pj
+from lspsim.simulate.energy import energy_components_pj, energy_constants, energy_totals_pj
 from lspsim.simulate.event import run_event
 from lspsim.simulate.result import IntArray, OpTable, SimulationResult, Totals
 
@@ -123,6 +123,7 @@ def _totals(workload: Workload, hardware: Hardware, analysis: Analysis, cycles: 
     total = int(cycles.sum())
     latency = total / hardware.clock_hz
     energy_pj = energy_totals_pj(counts[None, :], total, hardware)
+    area = energy_constants(hardware).area_mm2
     low, nominal, high = (1e-12 * bound for bound in energy_pj)
     cells = hardware.array.rows * hardware.array.cols * hardware.cores
     return Totals(
@@ -137,4 +138,7 @@ def _totals(workload: Workload, hardware: Hardware, analysis: Analysis, cycles: 
         utilization=int(counts[_MACS]) / (cells * total) if total else 0.0,
         dram_read_bytes=int(counts[_READ]),
         dram_write_bytes=int(counts[_WRITE]),
+        area_mm2=area.value,
+        area_low_mm2=area.low,
+        area_high_mm2=area.high,
     )

@@ -115,6 +115,9 @@ def make_result(
             utilization=macs / (hardware.macs_per_cycle * total),
             dram_read_bytes=sum(reads),
             dram_write_bytes=0,
+            area_mm2=6.5,
+            area_low_mm2=4.0,
+            area_high_mm2=11.0,
         ),
         make_energy=lambda: (COMPONENTS, energy),
     )
