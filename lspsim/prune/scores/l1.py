@@ -1,0 +1,29 @@
+"""`l1`: sum of absolute weights of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lspsim.prune.curves import LayerCurve
+from lspsim.prune.scores.grid import BlockGrid
+
+
+def l1_curves(
+    weights: Mapping[str, NDArray[np.float64]], grids: Mapping[str, BlockGrid]
+) -> dict[str, LayerCurve]:
+    """Return curves by ascending `sum |w|` (magnitude pruning: Han et al. 2015).
+
+    Parameters
+    ----------
+    weights
+        `[N, K]` by layer.
+    grids
+        Blocks by layer.
+    """
+    return {
+        name: grid.ascending(grid.pool(np.abs(weights[name])), "weight")
+        for name, grid in grids.items()
+    }
