@@ -1,0 +1,126 @@
+"""Solve for the kept weights of a layer: least squares per block-row, and the bias."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lspsim.errors import LspsimError
+from lspsim.prune.compensate.blocks import check_layer, element_keep
+from lspsim.prune.compensate.linear_algebra import ArrayLike, damped, float64
+from lspsim.prune.curves import FloatArray
+from lspsim.workload.mask import ceil_div
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refit:
+    """A refitted weight.
+
+    Parameters
+    ----------
+    weight
+        float64 `[N, K]`; removed blocks are exactly zero.
+    damping
+        Largest relative damping that a block-row needed.
+    """
+
+    weight: FloatArray
+    damping: float
+
+
+def least_squares_refit(
+    weight: ArrayLike,
+    gram: ArrayLike,
+    keep: NDArray[np.bool_],
+    block_out: int,
+    block_in: int,
+    damping: float = 0.01,
+    cross: ArrayLike | None = None,
+    toward: ArrayLike | None = None,
+) -> Refit:
+    """Solve for the kept weights that reproduce a layer's targets best.
+
+    Per block-row with kept inputs K, with centred inputs x and targets y:
+    `W'_K = (C_K + r V_K) (H_KK + r I)^-1`, the ridge regression that is pulled
+    toward V. With the layer's own inputs and outputs, `C = W H`, this is the
+    OBS solution; with `cross` from another network it is fitted to the inputs
+    that the layer really gets. Block-rows that keep the same inputs share
+    one factorisation.
+
+    Parameters
+    ----------
+    weight
+        `[N, K]`, dense.
+    gram
+        `[K, K]`: centred Gram of the inputs, per row.
+    keep
+        bool `[rows, cols]` of blocks.
+    block_out, block_in
+        Block size.
+    damping
+        Relative ridge; `r` is this times the mean diagonal of the whole Gram.
+        Grows tenfold until the factorisation succeeds.
+    cross
+        `[N, K]`: centred `Y^T X / rows`. Default: `weight @ gram`.
+    toward
+        `[N, K]`: V, default `weight`.
+
+    Raises
+    ------
+    LspsimError
+        When shapes do not fit or a value is not finite.
+    """
+    w, h = float64(weight), float64(gram)
+    check_layer(w, h, block_out, block_in)
+    grid = (ceil_div(w.shape[0], block_out), ceil_div(w.shape[1], block_in))
+    if keep.shape != grid:
+        raise LspsimError(f"refit: keep has shape {keep.shape}, the weight's blocks are {grid}")
+    c = w @ h if cross is None else float64(cross)
+    v = w if toward is None else float64(toward)
+    if c.shape != w.shape or v.shape != w.shape:
+        raise LspsimError(
+            f"refit: cross {tuple(c.shape)} and toward {tuple(v.shape)} must have the weight's "
+            f"shape {tuple(w.shape)}"
+        )
+    if not (torch.isfinite(c).all() and torch.isfinite(v).all()):
+        raise LspsimError("refit: the weight or the cross-Gram holds NaN or infinity")
+    mean = float(h.diagonal().mean())
+    result = torch.zeros_like(w)
+    needed = damping
+    patterns, members = np.unique(keep, axis=0, return_inverse=True)
+    group = torch.from_numpy(np.repeat(members.reshape(-1), block_out)[: w.shape[0]])
+    for number, pattern in enumerate(element_keep(patterns, (len(patterns), w.shape[1]), 1, block_in)):
+        inputs = torch.from_numpy(np.flatnonzero(pattern))
+        if not len(inputs):
+            continue
+        rows = torch.nonzero(group == number)[:, 0]
+        own = h[inputs][:, inputs]
+        # The ridge is that of the whole Gram, so that it does not depend on what is kept.
+        local = float(own.diagonal().mean())
+        relative = damping * mean / local if local > 0 else damping
+        system = damped(own, relative, "refit")
+        if system.damping > relative:
+            needed = max(needed, damping * system.damping / relative if relative else system.damping)
+        wanted = c[rows][:, inputs] + system.ridge * v[rows][:, inputs]
+        solved = torch.cholesky_solve(wanted.T, system.factor).T
+        result[rows[:, None], inputs] = solved
+    return Refit(result.numpy(), needed)
+
+
+def mean_shift(
+    weight: ArrayLike,
+    pruned: ArrayLike,
+    input_mean: ArrayLike,
+    pruned_input_mean: ArrayLike | None = None,
+) -> FloatArray:
+    """Return what to add to the bias so that the mean output stays.
+
+    `W x - W' x'` for the mean inputs x of the dense and x' of the pruned
+    network (default: the same), float64 `[N]`.
+    """
+    before = float64(weight) @ float64(input_mean)
+    mean = input_mean if pruned_input_mean is None else pruned_input_mean
+    return (before - float64(pruned) @ float64(mean)).numpy()
