@@ -1,0 +1,168 @@
+"""`load_model`: a vision transformer with its weights, ready to run."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lspsim.errors import ModelError
+from lspsim.models.checkpoints import load_state
+from lspsim.models.torchvision_guard import import_timm
+
+CARD_SCHEMA = "lspsim/model/v1"
+"""The `schema` of a model card."""
+
+_SHIPPED_FOLDER = Path(__file__).parent / "shipped"
+_PREFIX = "lspsim/"
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the cards of the models that come with the package, by name ("lspsim/...")."""
+    return {_PREFIX + card.stem: card for card in sorted(_SHIPPED_FOLDER.glob("*.json"))}
+
+
+def load_model(
+    name: str,
+    checkpoint: str | Path | None = None,
+    pretrained: bool = False,
+    num_classes: int | None = None,
+) -> nn.Module:
+    """Return a model in evaluation mode, float32, on the CPU.
+
+    Parameters
+    ----------
+    name
+        A timm name ("deit_small_patch16_224"), a model that ships with the
+        package ("lspsim/deit_digits"), or the path of a model card that
+        `lspsim train` wrote, beside its weights.
+    checkpoint
+        `.safetensors` or torch's format (tensors only) whose weights replace
+        the model's; every one must be there and fit.
+    pretrained
+        Take timm's trained weights (a download).
+    num_classes
+        Outputs of a timm model; default: its own number.
+
+    Raises
+    ------
+    ModelError
+        On an unknown name, weights that do not fit or cannot be fetched, or
+        options that contradict each other.
+    MissingDependencyError
+        When timm or torch is not installed.
+    """
+    cards = shipped_models()
+    path = cards.get(name) or (Path(name) if name.endswith(".json") else None)
+    if path is None:
+        model = _from_timm(name, pretrained and checkpoint is None, num_classes)
+    elif pretrained or num_classes is not None:
+        raise ModelError(f"{name} has its own weights and classes: drop --pretrained/num_classes")
+    else:
+        card = read_card(path)
+        model = build(card["architecture"])
+        fill(model, load_state(path.with_suffix(".safetensors")), f"{name} of {path}")
+    if checkpoint is not None:
+        fill(model, load_state(checkpoint), f"checkpoint {checkpoint}")
+    return model.float().eval()
+
+
+def build(architecture: dict[str, Any]) -> nn.Module:
+    """Return timm's `VisionTransformer` with these arguments, freshly initialised.
+
+    Raises
+    ------
+    ModelError
+        When timm does not take them.
+    """
+    import_timm()
+    from timm.models.vision_transformer import VisionTransformer
+
+    try:
+        return VisionTransformer(**architecture)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ModelError(
+            f"timm cannot build a VisionTransformer of {architecture}: {error}"
+        ) from error
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Return a model card.
+
+    Raises
+    ------
+    ModelError
+        When the file cannot be read or is no model card.
+    """
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model card {path}: cannot be read ({error})") from error
+    if not isinstance(card, dict) or card.get("schema") != CARD_SCHEMA:
+        raise ModelError(f'model card {path}: "schema" must be "{CARD_SCHEMA}"')
+    if not isinstance(card.get("architecture"), dict):
+        raise ModelError(f'model card {path}: "architecture" is missing')
+    return card
+
+
+def fill(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
+    """Load all weights of `model`, or say in one message what does not fit.
+
+    Raises
+    ------
+    ModelError
+        When weights are missing, left over, or of another shape: the state is
+        of another architecture.
+    """
+    own = model.state_dict()
+    missing = [key for key in own if key not in state]
+    foreign = [key for key in state if key not in own]
+    misshapen = [
+        f"{key} is {list(state[key].shape)}, not {list(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    found = [
+        f"{len(what)} {how} ({', '.join(what[:2])}{', ...' if len(what) > 2 else ''})"
+        for what, how in (
+            (missing, "missing"),
+            (foreign, "unknown"),
+            (misshapen, "of another shape"),
+        )
+        if what
+    ]
+    if found:
+        raise ModelError(
+            f"{source}: does not fit a {type(model).__name__} with {len(own)} weights: "
+            f"{'; '.join(found)}; name the architecture that it was saved from"
+        )
+    model.load_state_dict(state)
+
+
+def _from_timm(name: str, pretrained: bool, num_classes: int | None) -> nn.Module:
+    timm = import_timm()
+    if not timm.is_model(name.partition(".")[0]):
+        known = [*shipped_models(), *timm.list_models()]
+        close = difflib.get_close_matches(name, known, n=3)
+        hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
+        raise ModelError(
+            f"unknown model {name!r}: neither shipped ({', '.join(shipped_models())}) nor in "
+            f"timm {timm.__version__}; {hint}"
+        )
+    options = {} if num_classes is None else {"num_classes": num_classes}
+    try:
+        model = timm.create_model(name, pretrained=pretrained, **options)
+    except Exception as error:
+        if not pretrained:
+            raise ModelError(f"timm cannot build {name!r}: {error}") from error
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise ModelError(
+            f"the trained weights of {name!r} could not be fetched ({reason}); "
+            "download them elsewhere and pass the file as --checkpoint"
+        ) from error
+    assert isinstance(model, nn.Module)
+    return model
