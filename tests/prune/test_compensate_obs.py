@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -18,7 +17,9 @@ from tests.prune import compensation_cases as cases
     [(8, 12, 4, 3), (4, 10, 4, 4), (7, 9, 3, 2), (6, 8, 6, 1), (5, 6, 1, 6)],
 )
 @pytest.mark.parametrize("scaled", [False, True])
-def test_every_removal_equals_the_solution_from_scratch(outputs, inputs, block_out, block_in, scaled):
+def test_every_removal_equals_the_solution_from_scratch(
+    outputs, inputs, block_out, block_in, scaled
+):
     weight, _, gram = cases.layer(outputs + inputs, outputs, inputs)
     scale = np.random.default_rng(1).uniform(0.2, 3, outputs) if scaled else np.ones(outputs)
     found = block_obs(weight, gram, block_out, block_in, scale if scaled else None, damping=0.02)
@@ -107,15 +108,15 @@ def test_hull_of_random_steps_lies_below_and_is_convex():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (dict(gram=np.eye(3)), "input Gram"),
-        (dict(gram=np.full((4, 4), np.nan)), "NaN"),
-        (dict(weight=np.full((4, 4), np.inf)), "weight holds NaN"),
-        (dict(block_in=0), "block sizes"),
-        (dict(row_scale=-np.ones(4)), "row_scale"),
-        (dict(damping=-1.0), "damping"),
+        ({"gram": np.eye(3)}, "input Gram"),
+        ({"gram": np.full((4, 4), np.nan)}, "NaN"),
+        ({"weight": np.full((4, 4), np.inf)}, "weight holds NaN"),
+        ({"block_in": 0}, "block sizes"),
+        ({"row_scale": -np.ones(4)}, "row_scale"),
+        ({"damping": -1.0}, "damping"),
     ],
 )
 def test_bad_input_is_named(change, message):
-    given = dict(weight=np.eye(4), gram=np.eye(4), block_out=2, block_in=2) | change
+    given = {"weight": np.eye(4), "gram": np.eye(4), "block_out": 2, "block_in": 2} | change
     with pytest.raises(LspsimError, match=message):
         block_obs(**given)

@@ -2,5 +2,23 @@
 
 from lspsim.prune.compensate.obs import BlockObs, block_obs
 from lspsim.prune.compensate.refit import Refit, least_squares_refit, mean_shift
+from lspsim.prune.compensate.sequential import (
+    Compensated,
+    LayerReport,
+    Method,
+    apply_masks,
+    compensate,
+)
 
-__all__ = ["BlockObs", "Refit", "block_obs", "least_squares_refit", "mean_shift"]
+__all__ = [
+    "BlockObs",
+    "Compensated",
+    "LayerReport",
+    "Method",
+    "Refit",
+    "apply_masks",
+    "block_obs",
+    "compensate",
+    "least_squares_refit",
+    "mean_shift",
+]

@@ -92,7 +92,8 @@ def least_squares_refit(
     needed = damping
     patterns, members = np.unique(keep, axis=0, return_inverse=True)
     group = torch.from_numpy(np.repeat(members.reshape(-1), block_out)[: w.shape[0]])
-    for number, pattern in enumerate(element_keep(patterns, (len(patterns), w.shape[1]), 1, block_in)):
+    kept = element_keep(patterns, (len(patterns), w.shape[1]), 1, block_in)
+    for number, pattern in enumerate(kept):
         inputs = torch.from_numpy(np.flatnonzero(pattern))
         if not len(inputs):
             continue
@@ -103,7 +104,8 @@ def least_squares_refit(
         relative = damping * mean / local if local > 0 else damping
         system = damped(own, relative, "refit")
         if system.damping > relative:
-            needed = max(needed, damping * system.damping / relative if relative else system.damping)
+            grown = damping * system.damping / relative if relative else system.damping
+            needed = max(needed, grown)
         wanted = c[rows][:, inputs] + system.ridge * v[rows][:, inputs]
         solved = torch.cholesky_solve(wanted.T, system.factor).T
         result[rows[:, None], inputs] = solved
