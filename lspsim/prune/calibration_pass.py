@@ -140,6 +140,7 @@ def run_pass(
             if on_gradient is not None:
                 target = _targets(logits, given, labels, generator, images_seen)
                 nn.functional.cross_entropy(logits, target, reduction="sum").backward()  # type: ignore[no-untyped-call]
+            del logits  # and with it this batch's graph, before the next one is built
             images_seen += len(images)
             if progress is not None:
                 progress(images_seen)

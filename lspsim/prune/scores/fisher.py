@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lspsim.errors import LspsimError
@@ -73,9 +74,9 @@ def greedy(samples: Float32Array, shrink: float) -> tuple[NDArray[np.int64], NDA
         float64 `[blocks + 1]`, nats per image.
     """
     images, blocks = samples.shape
-    live = np.array(samples, np.float32)  # columns of the blocks still there, and dead ones
+    live = torch.from_numpy(np.ascontiguousarray(samples.T, np.float32))  # a row per block
     ids = np.arange(blocks)
-    diagonal = np.square(live, dtype=np.float64).mean(0) / 2
+    diagonal = live.square().mean(1, dtype=torch.float64).numpy() / 2
     marginal = diagonal.copy()
     removed = np.zeros(images)
     diagonal_sum = 0.0
@@ -83,15 +84,15 @@ def greedy(samples: Float32Array, shrink: float) -> tuple[NDArray[np.int64], NDA
     for step in range(blocks):
         at = int(np.argmin(marginal))
         order[step] = ids[at]
-        column = live[:, at]
-        removed += column
+        scores = live[at]
+        removed += scores.numpy()
         diagonal_sum += diagonal[ids[at]]
         loss[step + 1] = (1 - shrink) * (removed @ removed) / (2 * images) + shrink * diagonal_sum
-        marginal += (1 - shrink) / images * (column @ live)
+        marginal += (1 - shrink) / images * torch.mv(live, scores).numpy()
         marginal[at] = np.inf
         dead = step + 1 - (blocks - len(ids))
-        if dead > 32 and 4 * dead > len(ids):  # leave the dead columns behind
+        if dead > 32 and 4 * dead > len(ids):  # leave the dead rows behind
             alive = np.isfinite(marginal)
-            live = np.ascontiguousarray(live[:, alive])
+            live = live[torch.from_numpy(alive)]
             ids, marginal = ids[alive], marginal[alive]
     return order, loss
