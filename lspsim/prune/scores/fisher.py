@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lspsim.errors import LspsimError
@@ -74,9 +73,9 @@ def greedy(samples: Float32Array, shrink: float) -> tuple[NDArray[np.int64], NDA
         float64 `[blocks + 1]`, nats per image.
     """
     images, blocks = samples.shape
-    live = torch.from_numpy(np.ascontiguousarray(samples.T, np.float32))  # a row per block
+    live = np.array(samples.T, np.float32, order="C")  # a row per block
     ids = np.arange(blocks)
-    diagonal = live.square().mean(1, dtype=torch.float64).numpy() / 2
+    diagonal = np.square(live).mean(1, dtype=np.float64) / 2
     marginal = diagonal.copy()
     removed = np.zeros(images)
     diagonal_sum = 0.0
@@ -85,14 +84,15 @@ def greedy(samples: Float32Array, shrink: float) -> tuple[NDArray[np.int64], NDA
         at = int(np.argmin(marginal))
         order[step] = ids[at]
         scores = live[at]
-        removed += scores.numpy()
+        removed += scores
         diagonal_sum += diagonal[ids[at]]
         loss[step + 1] = (1 - shrink) * (removed @ removed) / (2 * images) + shrink * diagonal_sum
-        marginal += (1 - shrink) / images * torch.mv(live, scores).numpy()
+        # row by row: a threaded product of this size spends its time waking threads
+        marginal += (1 - shrink) / images * np.vecdot(live, scores)
         marginal[at] = np.inf
         dead = step + 1 - (blocks - len(ids))
         if dead > 32 and 4 * dead > len(ids):  # leave the dead rows behind
             alive = np.isfinite(marginal)
-            live = live[torch.from_numpy(alive)]
+            live = live[alive]
             ids, marginal = ids[alive], marginal[alive]
     return order, loss
