@@ -124,6 +124,7 @@ def finetune(
     seed: int = 0,
     resume: bool = True,
     device: str = "cpu",
+    shards: int = 1,
     progress: bool = False,
 ) -> Finetuned:
     """Fit the kept weights of `model` to the outputs of `dense`.
@@ -150,6 +151,8 @@ def finetune(
         False starts over.
     device
         "cpu" or "cuda".
+    shards
+        As in `run`: 2 is faster on two cores.
     progress
         Show a progress bar.
 
@@ -203,6 +206,7 @@ def finetune(
             identity,
             seed=seed,
             resume=resume,
+            shards=shards,
             hooks=Hooks(after_step=hold, after_epoch=lambda: {"validation": top1(model, curve)}),
             progress=progress,
             title="distilling",
