@@ -1,0 +1,31 @@
+"""Changes of a model that keep its function and make its blocks cheaper to remove."""
+
+from lspsim.prune.transforms.dead_coupling import (
+    couple_curves,
+    dead_units,
+    free_blocks,
+    remove_free_blocks,
+    uncoupled,
+)
+from lspsim.prune.transforms.permute import (
+    Permutations,
+    find_permutations,
+    permute,
+    removal_order,
+)
+from lspsim.prune.transforms.residual import rotate_residual
+from lspsim.prune.transforms.rotate import rotate_heads
+
+__all__ = [
+    "Permutations",
+    "couple_curves",
+    "dead_units",
+    "find_permutations",
+    "free_blocks",
+    "permute",
+    "removal_order",
+    "remove_free_blocks",
+    "rotate_heads",
+    "rotate_residual",
+    "uncoupled",
+]

@@ -1,0 +1,238 @@
+"""Dead coupling: blocks that cost nothing because of blocks that are gone already.
+
+- A hidden unit whose fc2 column is all removed is read by nobody: its fc1 row
+  is free. A unit whose fc1 row is all removed is constant: its fc2 column only
+  adds to a bias, and is free once that is folded in.
+- The same between V rows and proj columns: softmax weights sum to one, so a
+  constant value channel leaves attention constant.
+- A key channel whose row is removed is constant. It adds one number per query
+  to all scores, which softmax does not see: the query channel is free. (Not
+  conversely: a constant query channel still tells keys apart by its bias. And
+  not under QK normalisation, which mixes the channels of a head.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lspsim.errors import LspsimError
+from lspsim.prune.compensate.blocks import element_keep
+from lspsim.prune.curves import LayerCurve
+from lspsim.prune.transforms.units import attentions, mlps
+from lspsim.workload.mask import BlockMask
+
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeadUnits:
+    """Rows of a layer that nobody reads, and columns that never vary.
+
+    Parameters
+    ----------
+    rows
+        bool `[N]`.
+    columns
+        bool `[K]`.
+    """
+
+    rows: BoolArray
+    columns: BoolArray
+
+
+def dead_units(
+    masks: Mapping[str, BlockMask], qk_norm: Collection[str] = (), mixed: Collection[str] = ()
+) -> dict[str, DeadUnits]:
+    """Return the dead rows and columns of every masked layer.
+
+    Parameters
+    ----------
+    masks
+        By module path; a layer without a mask counts as whole.
+    qk_norm
+        Paths of attentions that normalise queries and keys.
+    mixed
+        Paths of attentions and MLPs whose hidden units meet before the next
+        layer (a norm or a gate between): nothing is coupled across them.
+
+    Raises
+    ------
+    LspsimError
+        When the masks of a pair do not fit each other.
+    """
+    elements = {
+        name: element_keep(mask.keep, mask.shape, mask.block_out, mask.block_in)
+        for name, mask in masks.items()
+    }
+    dead = {
+        name: DeadUnits(np.zeros(keep.shape[0], np.bool_), np.zeros(keep.shape[1], np.bool_))
+        for name, keep in elements.items()
+    }
+    for name, keep in elements.items():
+        path, _, leaf = name.rpartition(".")
+        if leaf == "fc1" and path not in mixed and (reader := f"{path}.fc2") in elements:
+            _couple(name, keep, reader, elements[reader], dead, 0)
+        if leaf == "qkv":
+            width = keep.shape[0] // 3
+            if path not in mixed and (reader := f"{path}.proj") in elements:
+                _couple(name, keep, reader, elements[reader], dead, 2 * width)
+            if path not in qk_norm:
+                dead[name].rows[:width] |= ~keep[width : 2 * width].any(1)
+    return dead
+
+
+def _couple(
+    writer: str,
+    writes: BoolArray,
+    reader: str,
+    reads: BoolArray,
+    dead: dict[str, DeadUnits],
+    first: int,
+) -> None:
+    """Couple rows `first:` of `writer` with the columns of `reader`."""
+    rows = writes[first:]
+    if len(rows) != reads.shape[1]:
+        raise LspsimError(
+            f"masks: {writer} has {len(rows)} units for {reader}, which reads {reads.shape[1]}"
+        )
+    dead[writer].rows[first:] |= ~reads.any(0)
+    dead[reader].columns[:] |= ~rows.any(1)
+
+
+def free_blocks(
+    masks: Mapping[str, BlockMask], qk_norm: Collection[str] = (), mixed: Collection[str] = ()
+) -> dict[str, BoolArray]:
+    """Return, per layer, which kept blocks are free to remove: bool `[rows, cols]`.
+
+    A block is free when all its rows or all its columns are dead. Removing
+    free blocks can free others (where block sizes differ between layers);
+    those are in the answer too. Arguments as in `dead_units`.
+    """
+    current = dict(masks)
+    free = {name: np.zeros(mask.keep.shape, np.bool_) for name, mask in masks.items()}
+    while True:
+        found = False
+        for name, units in dead_units(current, qk_norm, mixed).items():
+            mask = current[name]
+            rows = _all_in_block(units.rows, mask.block_out)
+            columns = _all_in_block(units.columns, mask.block_in)
+            new = mask.keep & (rows[:, None] | columns[None, :])
+            if new.any():
+                found = True
+                free[name] |= new
+                current[name] = BlockMask(
+                    mask.keep & ~new, mask.block_out, mask.block_in, mask.shape
+                )
+        if not found:
+            return free
+
+
+def _all_in_block(units: BoolArray, size: int) -> BoolArray:
+    """Whether all units of each block are set; the ragged edge counts as set."""
+    padded = np.ones(-(-len(units) // size) * size, np.bool_)
+    padded[: len(units)] = units
+    return padded.reshape(-1, size).all(1)
+
+
+def couple_curves(
+    curves: Mapping[str, LayerCurve], free: Mapping[str, BoolArray]
+) -> dict[str, LayerCurve]:
+    """Return curves in which the free blocks go first and cost nothing.
+
+    The other blocks keep their order and their own costs. An allocation that
+    is run again on these takes the free blocks before any other.
+    """
+    result = dict(curves)
+    for name, grid in free.items():
+        curve = curves[name]
+        first = grid.ravel()[curve.order]
+        sequence = np.argsort(~first, kind="stable")
+        steps = np.where(first, 0.0, np.diff(curve.loss))[sequence]
+        result[name] = LayerCurve(
+            curve.name,
+            curve.shape,
+            curve.block_out,
+            curve.block_in,
+            curve.order[sequence],
+            np.concatenate([[0.0], np.cumsum(steps)]),
+            curve.unit,
+        )
+    return result
+
+
+def uncoupled(model: nn.Module) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the `qk_norm` and `mixed` paths of `model`, as `dead_units` takes them."""
+    found = attentions(model)
+    plain = set(mlps(model))
+    every = {path.rpartition(".")[0] for path, _ in model.named_modules() if path.endswith(".fc1")}
+    mixed = {a.path for a in found if a.value_norm} | (every - plain)
+    return frozenset(a.path for a in found if a.qk_norm), frozenset(mixed)
+
+
+def remove_free_blocks(
+    model: nn.Module, masks: Mapping[str, BlockMask], free: Mapping[str, BoolArray]
+) -> dict[str, BlockMask]:
+    """Zero free blocks of a masked `model` in place, folding constants; return the new masks.
+
+    The removed blocks of `masks` must be zero in `model` already. Its outputs
+    do not change (beyond rounding). The units that are constant, and what they
+    are constant at, follow from the biases.
+
+    Raises
+    ------
+    LspsimError
+        When a folded layer has no bias.
+    """
+    modules: dict[str, Any] = dict(model.named_modules())
+    result = dict(masks)
+    constants = _constants(modules, masks, free)
+    with torch.no_grad():
+        for name, grid in free.items():
+            mask, layer = masks[name], modules[name]
+            gone = element_keep(grid, mask.shape, mask.block_out, mask.block_in)
+            lost = layer.weight * torch.from_numpy(gone).to(layer.weight)
+            if name in constants:
+                shift = lost @ constants[name].to(lost)
+                if layer.bias is not None:
+                    layer.bias += shift
+                elif bool(shift.any()):
+                    raise LspsimError(f"{name}: needs a bias to fold constant inputs into")
+            layer.weight -= lost
+            keep = mask.keep & ~grid
+            result[name] = BlockMask(keep, mask.block_out, mask.block_in, mask.shape)
+    return result
+
+
+def _constants(
+    modules: Mapping[str, Any], masks: Mapping[str, BlockMask], free: Mapping[str, BoolArray]
+) -> dict[str, torch.Tensor]:
+    """Value of each constant input of fc2 and proj layers, `[K]`; 0 where it varies."""
+    values = {}
+    for name in free:
+        path, _, leaf = name.rpartition(".")
+        writer = {"fc2": f"{path}.fc1", "proj": f"{path}.qkv"}.get(leaf)
+        if writer is None or writer not in masks:
+            continue
+        mask = masks[writer]
+        keep = mask.keep & ~free.get(writer, np.zeros_like(mask.keep))
+        alive = element_keep(keep, mask.shape, mask.block_out, mask.block_in).any(1)
+        layer = modules[writer]
+        bias = layer.weight.new_zeros(len(alive)) if layer.bias is None else layer.bias.detach()
+        constant = torch.where(
+            torch.from_numpy(alive).to(bias.device), torch.zeros_like(bias), bias
+        )
+        if leaf == "proj":
+            values[name] = constant[-masks[name].shape[1] :]
+        else:
+            activated = modules[path].act(bias)
+            values[name] = torch.where(
+                torch.from_numpy(alive).to(bias.device), torch.zeros_like(bias), activated
+            )
+    return values
