@@ -138,7 +138,8 @@ def _all_in_block(units: BoolArray, size: int) -> BoolArray:
     """Whether all units of each block are set; the ragged edge counts as set."""
     padded = np.ones(-(-len(units) // size) * size, np.bool_)
     padded[: len(units)] = units
-    return padded.reshape(-1, size).all(1)
+    result: BoolArray = padded.reshape(-1, size).all(axis=1)
+    return result
 
 
 def couple_curves(
@@ -222,17 +223,12 @@ def _constants(
             continue
         mask = masks[writer]
         keep = mask.keep & ~free.get(writer, np.zeros_like(mask.keep))
-        alive = element_keep(keep, mask.shape, mask.block_out, mask.block_in).any(1)
+        varies = element_keep(keep, mask.shape, mask.block_out, mask.block_in)
         layer = modules[writer]
-        bias = layer.weight.new_zeros(len(alive)) if layer.bias is None else layer.bias.detach()
-        constant = torch.where(
-            torch.from_numpy(alive).to(bias.device), torch.zeros_like(bias), bias
-        )
-        if leaf == "proj":
-            values[name] = constant[-masks[name].shape[1] :]
+        bias = layer.weight.new_zeros(mask.shape[0]) if layer.bias is None else layer.bias.detach()
+        still = torch.from_numpy(~varies.any(axis=1)).to(bias.device)
+        if leaf == "fc2":
+            values[name] = modules[path].act(bias) * still
         else:
-            activated = modules[path].act(bias)
-            values[name] = torch.where(
-                torch.from_numpy(alive).to(bias.device), torch.zeros_like(bias), activated
-            )
+            values[name] = (bias * still)[-masks[name].shape[1] :]
     return values

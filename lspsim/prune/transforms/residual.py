@@ -57,7 +57,8 @@ def rotate_residual(model: nn.Module, statistics: Mapping[str, InputStatistics])
             covariance += reader_covariance(statistics[path], norm)
     fold_norms(result)
     turn_residual(result, basis_with_ones(covariance))
-    return result
+    turned: nn.Module = result
+    return turned
 
 
 def reader_covariance(found: InputStatistics, norm: nn.Module) -> Tensor:
@@ -102,7 +103,7 @@ def basis_with_ones(covariance: Tensor) -> Tensor:
 
 
 def fold_norms(model: nn.Module) -> None:
-    """Move LayerNorm scales and shifts and LayerScales of a ViT into its linear layers, in place."""
+    """Move scales and shifts of a ViT's norms and LayerScales into linear layers, in place."""
     vit: Any = model
     for block in vit.blocks:
         _fold(block.norm1, [block.attn.qkv])

@@ -76,7 +76,7 @@ def value_basis(readout: Tensor, covariance: Tensor) -> Tensor:
     metric = _ridged(readout.mT @ readout)
     lengths, axes = torch.linalg.eigh(metric)
     root = axes * lengths.sqrt() @ axes.mT
-    _, turn = torch.linalg.eigh(root @ covariance @ root)
+    turn: Tensor = torch.linalg.eigh(root @ covariance @ root)[1]
     return turn.mT @ root
 
 
@@ -91,7 +91,8 @@ def balancing_basis(query: Tensor, key: Tensor) -> Tensor:
     inverse = torch.linalg.solve_triangular(
         lower, torch.eye(len(lower), dtype=lower.dtype), upper=False
     )
-    return sizes.sqrt()[:, None] * (axes.mT @ inverse)
+    basis: Tensor = sizes.sqrt()[:, None] * (axes.mT @ inverse)
+    return basis
 
 
 def _rotate_values(

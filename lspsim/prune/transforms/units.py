@@ -83,7 +83,7 @@ def mlps(model: nn.Module) -> list[str]:
         for path, module in model.named_modules()
         if isinstance(getattr(module, "fc1", None), nn.Linear)
         and isinstance(getattr(module, "fc2", None), nn.Linear)
-        and module.fc1.out_features == module.fc2.in_features  # type: ignore[union-attr]
+        and module.fc1.out_features == module.fc2.in_features
         and _is_identity(module, "norm")
     ]
 
