@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lspsim.cli import check, compare, doctor, hardware, simulate, trace, validate
+from lspsim.cli import check, compare, doctor, front, hardware, simulate, trace, validate
 from lspsim.cli.errors import FriendlyGroup, note
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app = typer.Typer(
 app.command("simulate")(simulate.simulate)
 app.command("compare")(compare.compare)
 app.command("trace")(trace.trace)
+app.command("front")(front.front)
 app.command("check")(check.check)
 app.add_typer(hardware.app, name="hardware")
 app.add_typer(validate.app, name="validate")

@@ -180,7 +180,7 @@ def test_a_full_disk_leaves_the_old_point(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
     try:
-        with pytest.raises(ResultError, match="cannot write the .*enough free space"):
+        with pytest.raises(ResultError, match=r"cannot write the .*enough free space"):
             write_point(where, new_record(seed=1), big, MASKS, overwrite=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
