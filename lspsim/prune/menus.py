@@ -215,7 +215,7 @@ def tabulate(
     base: FloatArray | None = None,
     points: int = POINTS,
     most: float = 1.0,
-    focus: bool = False,
+    reach: float = 1.0,
 ) -> Menus:
     """Read the costs of every layer's points off the cost model.
 
@@ -238,8 +238,9 @@ def tabulate(
         Points per curve, evenly spaced over the removable blocks.
     most
         Largest fraction of a layer's blocks that may go.
-    focus
-        Add half as many points again, close to the present one.
+    reach
+        Half-width of the window around the present point that the menu covers, as a
+        fraction of a layer's blocks: the closer, the better costs add up.
     """
     at_current = workload.with_masks(masks_of(curves, current))
     here = np.array([budget.of(model.cost(at_current)) for budget in budgets])
@@ -248,9 +249,11 @@ def tabulate(
         choices: list[Choice] = []
         losses: list[FloatArray] = []
         costs = []
+        share = current[name].removed / options[current[name].curve].blocks
         for number, curve in enumerate(options):
-            present = current[name].removed if current[name].curve == number else None
-            counts = _counts(curve, points, most, present, focus)
+            counts = _counts(curve, points, most, share, reach)
+            if current[name].curve == number:
+                counts = np.union1d(counts, current[name].removed)
             masks = {count: curve.mask(count) for count in counts.tolist()}
             found = cost_variants(model, at_current, name, masks)
             choices += [Choice(number, count) for count in masks]
@@ -263,16 +266,8 @@ def tabulate(
     return Menus(tuple(layers), tuple(budgets), here if base is None else base, ceilings, unit)
 
 
-def _counts(
-    curve: LayerCurve, points: int, most: float, present: int | None, focus: bool
-) -> IntArray:
+def _counts(curve: LayerCurve, points: int, most: float, share: float, reach: float) -> IntArray:
     """Return the counts of removed blocks that the menu offers."""
-    top = most_removed(curve, most)
-    spread = [np.linspace(0, top, points)]
-    if present is not None:
-        spread.append(np.array([float(present)]))
-        if focus:
-            reach = 2 * top / max(points - 1, 1)
-            near = np.linspace(present - reach, present + reach, points // 2)
-            spread.append(near.clip(0, top))
-    return np.unique(np.rint(np.concatenate(spread)).astype(np.int64))
+    low = max(share - reach, 0.0) * curve.blocks
+    high = min((share + reach) * curve.blocks, most_removed(curve, most))
+    return np.unique(np.rint(np.linspace(min(low, high), high, points)).astype(np.int64))

@@ -162,6 +162,8 @@ def _path(
         for a, b in _hull(cost, loss):
             change = abs(cost[b] - cost[a])
             steps.append(_Step((loss[b] - loss[a]) / change, menu.name, int(counts[b])))
+        if removing and at.removed < end:  # last of all: what the menu knows no gain from
+            steps.append(_Step(np.inf, menu.name, end))
     # removing: loss added per cost saved, least first; taking back: least (most negative) first
     return sorted(steps, key=lambda step: step.ratio)
 

@@ -34,6 +34,9 @@ from lspsim.workload import BlockMask, Workload
 
 Method = Literal["uniform", "lagrangian", "knapsack", "greedy"]
 
+REACH = 1 / 3
+"""How much closer each round's menus look than the one's before."""
+
 _HALVINGS = 12
 
 
@@ -81,10 +84,10 @@ def search(
     """Find masks of least estimated loss that meet every budget.
 
     Each round reads menus off `model` at the present point, allocates, and repairs
-    with `exact`; the next round starts from there. The best repaired point wins.
-    Costs are not quite additive, so another start can end elsewhere: with `beat_proxy`
-    the search first runs on LPViT's proxy (blocks that survive) and starts from its
-    repaired result, hence never loses more.
+    with `exact`. The next round starts from the best point so far and looks a third as
+    far around it, where costs add up better. `uniform` takes one round. Another start
+    can end elsewhere: with `beat_proxy` the search also starts from what LPViT's proxy
+    (blocks that survive) leads to, repaired in the same way, hence never loses more.
 
     Parameters
     ----------
@@ -149,23 +152,22 @@ def search(
         )
         asked += proxy.simulations
         found.append(Repaired(proxy.choice, proxy.loss, proxy.cost, 0))
-        current = proxy.choice
     allocators: dict[str, Callable[[Menus], Allocation]] = {
         "uniform": lambda menus: uniform(menus, grouped),
         "lagrangian": lagrangian,
         "knapsack": knapsack,
         "greedy": greedy,
     }
-    for number in range(rounds):
+    for number in range(1 if method == "uniform" else rounds):
         here = exact.cost(workload.with_masks(masks_of(grouped, current)))
         base = np.array([budget.of(here) for budget in budgets])
         menus = tabulate(
-            grouped, workload, model, budgets, ceilings, current, base, points, most, number > 0
+            grouped, workload, model, budgets, ceilings, current, base, points, most, REACH**number
         )
         allocation = allocators[method](menus)
         found.append(repair(menus, allocation.choice, grouped, workload, exact, most))
         asked += 1 + found[-1].simulations
-        current = found[-1].choice
+        current = min(found, key=lambda repaired: repaired.loss).choice
     best = min(found, key=lambda repaired: repaired.loss)
     used = {b.kind: b.of(best.cost) / c for b, c in zip(budgets, ceilings.tolist(), strict=True)}
     chosen = exact.cost(workload.with_masks(masks_of(grouped, allocation.choice)))
