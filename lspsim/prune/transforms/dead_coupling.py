@@ -138,8 +138,7 @@ def _all_in_block(units: BoolArray, size: int) -> BoolArray:
     """Whether all units of each block are set; the ragged edge counts as set."""
     padded = np.ones(-(-len(units) // size) * size, np.bool_)
     padded[: len(units)] = units
-    result: BoolArray = padded.reshape(-1, size).all(axis=1)
-    return result
+    return np.asarray(padded.reshape(-1, size).all(axis=1))
 
 
 def couple_curves(

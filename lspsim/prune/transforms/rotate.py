@@ -76,8 +76,9 @@ def value_basis(readout: Tensor, covariance: Tensor) -> Tensor:
     metric = _ridged(readout.mT @ readout)
     lengths, axes = torch.linalg.eigh(metric)
     root = axes * lengths.sqrt() @ axes.mT
-    turn: Tensor = torch.linalg.eigh(root @ covariance @ root)[1]
-    return turn.mT @ root
+    turn = torch.linalg.eigh(root @ covariance @ root).eigenvectors
+    basis: Tensor = turn.mT @ root
+    return basis
 
 
 def balancing_basis(query: Tensor, key: Tensor) -> Tensor:
