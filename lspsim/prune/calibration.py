@@ -188,8 +188,8 @@ class InputMoments:
 
     Pieces are merged by the pairwise update of Chan, Golub & LeVeque (1983),
     which never subtracts two large sums: each piece is centred on its own mean,
-    multiplied in single precision, and added in double precision together with
-    the term for the distance between the means.
+    joined by a row for the distance between the means, multiplied in single
+    precision, and added in double precision.
 
     Parameters
     ----------
@@ -216,15 +216,15 @@ class InputMoments:
     def _add(self, piece: Tensor) -> None:
         n = len(piece)
         mean = piece.mean(0, dtype=torch.float64)
-        centred = piece - mean.float()
         away = mean - self.mean
         total = self.rows + n
-        weight = self.rows * n / total
+        centred = torch.empty(n + 1, piece.shape[1], device=piece.device)
+        torch.sub(piece, mean.float(), out=centred[:n])
+        centred[n] = away * (self.rows * n / total) ** 0.5  # the distance, as one more row
         if self.gram:
-            self.scatter.addr_(away, away, alpha=weight)
             add_upper_product(self.scatter, centred)
         else:
-            self.scatter += centred.square().sum(0, dtype=torch.float64) + weight * away.square()
+            self.scatter += centred.square().sum(0, dtype=torch.float64)
         self.mean += away * (n / total)
         self.rows = total
 
@@ -244,7 +244,7 @@ class InputMoments:
         return moments
 
 
-def add_upper_product(total: Tensor, rows: Tensor, panel: int = 512) -> None:
+def add_upper_product(total: Tensor, rows: Tensor, panel: int = 256) -> None:
     """Add `rows^T rows` to the upper triangle of `total`, panel by panel.
 
     Panels below the diagonal are left out: for K far above `panel` that is

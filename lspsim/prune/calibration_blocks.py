@@ -18,7 +18,7 @@ from lspsim.prune.scores.grid import BlockGrid
 MEMORY_BYTES = 512 * 2**20
 """Block scores of all layers that are kept in memory before they go to disk."""
 
-GRADIENT_BYTES = 32 * 2**20
+GRADIENT_BYTES = 8 * 2**20
 """Per-image weight gradients of one layer that exist at a time."""
 
 
