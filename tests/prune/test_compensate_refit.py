@@ -68,6 +68,16 @@ def test_damping_escalates_on_a_singular_gram():
     assert np.isfinite(found.weight).all()
 
 
+def test_kept_inputs_that_never_vary_need_no_more_damping():
+    weight, _, gram = cases.layer(8, 8, 12)
+    gram[:4] = gram[:, :4] = 0
+    gram[0, 0] = -1e-20
+    keep = np.array([[True, False, False], [True, True, False]])
+    found = least_squares_refit(weight, gram, keep, 4, 4)
+    assert found.damping == 0.01
+    assert np.isfinite(found.weight).all()
+
+
 def test_mean_shift_restores_the_mean_output():
     weight, x, _ = cases.layer(6, 5, 7)
     x = x + np.arange(7)

@@ -38,7 +38,7 @@ class Damped:
     damping
         Relative damping that was needed.
     ridge
-        `damping` times the Gram's mean diagonal: what was added.
+        What was added to the diagonal.
     """
 
     matrix: Tensor
@@ -47,8 +47,8 @@ class Damped:
     ridge: float
 
 
-def damped(gram: Tensor, damping: float, what: str = "gram") -> Damped:
-    """Add `damping` times the mean diagonal to `gram` and factor it.
+def damped(gram: Tensor, damping: float, what: str, unit: float | None = None) -> Damped:
+    """Add `damping` times `unit` to the diagonal of `gram` and factor it.
 
     The damping grows tenfold until the Cholesky factorisation succeeds.
 
@@ -60,6 +60,8 @@ def damped(gram: Tensor, damping: float, what: str = "gram") -> Damped:
         First relative damping tried, at least 0.
     what
         Named in errors.
+    unit
+        What the damping is relative to, above 0. Default: the mean diagonal.
 
     Raises
     ------
@@ -77,8 +79,7 @@ def damped(gram: Tensor, damping: float, what: str = "gram") -> Damped:
     if not damping >= 0:
         raise LspsimError(f"{what}: damping must be at least 0, got {damping}")
     size = gram.shape[0]
-    mean = float(gram.diagonal().mean()) if size else 0.0
-    unit = mean if mean > 0 else 1.0  # inputs that never vary: any ridge gives the same answer
+    unit = mean_diagonal(gram) if unit is None else unit
     while damping <= MOST_DAMPING:
         ridge = damping * unit
         matrix = gram + ridge * torch.eye(size, dtype=gram.dtype)
@@ -87,6 +88,12 @@ def damped(gram: Tensor, damping: float, what: str = "gram") -> Damped:
             return Damped(matrix, factor, damping, ridge)
         damping = escalate(damping)
     raise LspsimError(f"{what}: not positive semidefinite, even with damping {MOST_DAMPING:g}")
+
+
+def mean_diagonal(gram: Tensor) -> float:
+    """Return the mean diagonal, or 1 for inputs that never vary (any ridge will do)."""
+    mean = float(gram.diagonal().mean()) if len(gram) else 0.0
+    return mean if mean > 0 else 1.0
 
 
 def escalate(damping: float) -> float:

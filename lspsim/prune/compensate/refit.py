@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lspsim.errors import LspsimError
 from lspsim.prune.compensate.blocks import check_layer, element_keep
-from lspsim.prune.compensate.linear_algebra import ArrayLike, damped, float64
+from lspsim.prune.compensate.linear_algebra import ArrayLike, damped, float64, mean_diagonal
 from lspsim.prune.curves import FloatArray
 from lspsim.workload.mask import ceil_div
 
@@ -87,7 +87,7 @@ def least_squares_refit(
         )
     if not (torch.isfinite(c).all() and torch.isfinite(v).all()):
         raise LspsimError("refit: the weight or the cross-Gram holds NaN or infinity")
-    mean = float(h.diagonal().mean())
+    unit = mean_diagonal(h)  # of all inputs, so that the ridge does not depend on what is kept
     result = torch.zeros_like(w)
     needed = damping
     patterns, members = np.unique(keep, axis=0, return_inverse=True)
@@ -99,13 +99,8 @@ def least_squares_refit(
             continue
         rows = torch.nonzero(group == number)[:, 0]
         own = h[inputs][:, inputs]
-        # The ridge is that of the whole Gram, so that it does not depend on what is kept.
-        local = float(own.diagonal().mean())
-        relative = damping * mean / local if local > 0 else damping
-        system = damped(own, relative, "refit")
-        if system.damping > relative:
-            grown = damping * system.damping / relative if relative else system.damping
-            needed = max(needed, grown)
+        system = damped(own, damping, "refit", unit)
+        needed = max(needed, system.damping)
         wanted = c[rows][:, inputs] + system.ridge * v[rows][:, inputs]
         solved = torch.cholesky_solve(wanted.T, system.factor).T
         result[rows[:, None], inputs] = solved
