@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from lspsim.cli import check, compare, doctor, front, hardware, simulate, trace, validate
+from lspsim.cli import (
+    check,
+    compare,
+    demo,
+    doctor,
+    finetune,
+    front,
+    hardware,
+    prune,
+    simulate,
+    trace,
+    train,
+    validate,
+)
 from lspsim.cli.errors import FriendlyGroup, note
 
 app = typer.Typer(
@@ -27,6 +40,10 @@ app.command("simulate")(simulate.simulate)
 app.command("compare")(compare.compare)
 app.command("trace")(trace.trace)
 app.command("front")(front.front)
+app.command("prune")(prune.prune)
+app.command("finetune")(finetune.finetune)
+app.command("train")(train.train)
+app.command("demo")(demo.demo)
 app.command("check")(check.check)
 app.add_typer(hardware.app, name="hardware")
 app.add_typer(validate.app, name="validate")

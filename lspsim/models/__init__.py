@@ -12,11 +12,19 @@ if TYPE_CHECKING:
     from lspsim.models.cache import cached_workload
     from lspsim.models.checkpoints import load_state, masks_from_weights
     from lspsim.models.extract import workload_from_model
+    from lspsim.models.load import load_model
 
-__all__ = ["cached_workload", "load_state", "masks_from_weights", "workload_from_model"]
+__all__ = [
+    "cached_workload",
+    "load_model",
+    "load_state",
+    "masks_from_weights",
+    "workload_from_model",
+]
 
 _HOME = {
     "cached_workload": "lspsim.models.cache",
+    "load_model": "lspsim.models.load",
     "load_state": "lspsim.models.checkpoints",
     "masks_from_weights": "lspsim.models.checkpoints",
     "workload_from_model": "lspsim.models.extract",

@@ -1,0 +1,176 @@
+"""Making and showing pruned points: shared by `prune` and `demo`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from lspsim.cli.options import Format
+    from lspsim.prune.budgets import Budget
+    from lspsim.prune.pipeline import PruneRecipe, Tell
+    from lspsim.prune.record import PointRecord
+    from lspsim.prune.study import Study
+
+
+class Points:
+    """A directory of pruned points; those that are there already are not made again."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.records: list[PointRecord] = []
+
+    @contextmanager
+    def progress(self, total: int) -> Iterator[Tell]:
+        """Show a bar on stderr over `total` points, with what is being done."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeElapsedColumn as Elapsed
+
+        columns = (BarColumn(), MofNCompleteColumn(), Elapsed(), TextColumn("{task.description}"))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("loading", total=total)
+
+            def tell(text: str) -> None:
+                bar.update(task, description=text, completed=len(self.records))
+
+            yield tell
+
+    def run(
+        self,
+        study: Study,
+        recipe: PruneRecipe,
+        points: Sequence[tuple[Budget, ...]],
+        tell: Tell,
+    ) -> None:
+        """Make every point that is not there yet; each is written as soon as it is finished.
+
+        Raises
+        ------
+        ResultError
+            When another study's point is in the way.
+        """
+        from lspsim.prune.pipeline import prepare
+        from lspsim.prune.record import write_point
+        from lspsim.prune.study import run_point
+
+        prepared = None
+        for budgets in points:
+            place = self.directory / _folder(recipe, budgets)
+            known = self._finished(place, study, recipe)
+            if known is not None:
+                typer.echo(f"kept: {place}", err=True)
+                self.records.append(known)
+                continue
+            if prepared is None:
+                prepared = prepare(
+                    study.model, study.calibration, study.workload, recipe, tell=tell
+                )
+            point = run_point(study, prepared, budgets, tell)
+            write_point(place, point.record, point.pruned.model.state_dict(), point.pruned.masks)
+            self.records.append(point.record)
+            typer.echo(f"written: {place}", err=True)
+
+    def _finished(self, place: Path, study: Study, recipe: PruneRecipe) -> PointRecord | None:
+        """Return the record at `place` if it answers the same question."""
+        from lspsim.errors import ResultError
+        from lspsim.prune.record import RECORD, read_point
+
+        if not (place / RECORD).exists():
+            return None
+        record = read_point(place)
+        same = (
+            record.model == study.model_name
+            and record.data == study.test.name
+            and record.provenance.get("hardware_digest") == study.hardware.digest
+            and record.provenance.get("calibration_images") == len(study.calibration)
+            and record.seed == recipe.seed
+            and record.pruned.images == len(study.test)
+        )
+        if not same:
+            raise ResultError(
+                f"{place} holds a point of another study ({record.model} on {record.hardware}, "
+                f"{record.data}, seed {record.seed}); choose another --out, or remove it"
+            )
+        return record
+
+    def show(self, fmt: Format) -> None:
+        """Print the points."""
+        from lspsim.cli.output import print_json, print_rows, print_table
+
+        rows = [_row(record) for record in self.records]
+        if fmt == "json":
+            print_json({"schema": "lspsim/points/v1", "points": rows})
+        elif fmt == "csv":
+            print_rows(rows)
+        else:
+            print_table(_HEADER, [_cells(record) for record in self.records])
+
+
+def _folder(recipe: PruneRecipe, budgets: Sequence[Budget]) -> str:
+    """Return a directory name that tells points apart."""
+    limits = "_".join(str(budget).replace(" ", "") for budget in budgets)
+    return f"{recipe.score}-{recipe.allocate}-{recipe.compensate}-{recipe.block}_{limits}"
+
+
+def _row(record: PointRecord) -> dict[str, object]:
+    dense, pruned = record.dense, record.pruned
+    return {
+        "label": record.label,
+        "score": record.score,
+        "allocate": record.allocate,
+        "compensate": record.compensate,
+        "block": record.block,
+        "sparsity": record.sparsity,
+        "cycles": pruned.cycles,
+        "speedup": dense.cycles / pruned.cycles,
+        "energy_pj": pruned.energy_pj,
+        "energy_ratio": pruned.energy_pj / dense.energy_pj,
+        "macs_ratio": pruned.macs / dense.macs,
+        "top1_dense": dense.top1,
+        "top1": pruned.top1,
+        "kl_nats": pruned.kl_nats,
+        "images": pruned.images,
+        "gap_relative": record.allocation.gap_relative,
+    }
+
+
+_HEADER = (
+    "budget",
+    "method",
+    "block",
+    "removed",
+    "speedup",
+    "energy",
+    "MACs",
+    "top-1",
+    "drop",
+    "KL (nats)",
+    "gap",
+)
+
+
+def _cells(record: PointRecord) -> tuple[str, ...]:
+    dense, pruned = record.dense, record.pruned
+    top1, drop = "-", "-"
+    if pruned.top1 is not None and dense.top1 is not None:
+        top1 = f"{100 * pruned.top1:.2f} %"
+        drop = f"{100 * (dense.top1 - pruned.top1):.2f}"
+    gap = record.allocation.gap_relative
+    return (
+        record.label,
+        f"{record.score} / {record.allocate} / {record.compensate}",
+        record.block,
+        f"{100 * record.sparsity:.1f} %",
+        f"{dense.cycles / pruned.cycles:.2f}x",
+        f"{100 * pruned.energy_pj / dense.energy_pj:.1f} %",
+        f"{100 * pruned.macs / dense.macs:.1f} %",
+        top1,
+        drop,
+        "-" if pruned.kl_nats is None else f"{pruned.kl_nats:.4f}",
+        "-" if gap is None else f"{100 * gap:.2f} %",
+    )

@@ -1,0 +1,90 @@
+"""`finetune_point`: a pruned point, distilled, as a point of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from lspsim.models import load_model
+from lspsim.models.data import load_dataset
+from lspsim.prune.finetune import Distillation, finetune
+from lspsim.prune.measure import quality, reference_logits
+from lspsim.prune.record import MASKS, WEIGHTS, PointRecord, read_point, write_point
+from lspsim.workload.mask_io import load_masks
+
+
+def finetune_point(
+    point: Path,
+    out: Path,
+    distillation: Distillation,
+    *,
+    epoch_images: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    shards: int = 1,
+    resume: bool = True,
+) -> PointRecord:
+    """Distil the dense model into the pruned one at `point`, and write it to `out`.
+
+    Cycles and energy stay what they were: the masks are held.
+
+    Parameters
+    ----------
+    point, out
+        Directories of `lspsim.prune.record`. While it runs, the state to go on
+        from lies beside `out`, as `OUT.state`.
+    distillation
+        See `lspsim.prune.finetune.PRESETS`.
+    epoch_images, seed, device, shards, resume
+        As for `lspsim.prune.finetune.finetune`.
+
+    Raises
+    ------
+    ResultError
+        When `point` is no pruned point, or `out` cannot be written.
+    ModelError
+        When its model or data cannot be loaded.
+    """
+    record = read_point(point)
+    dense = load_model(record.model)
+    model = load_model(record.model, point / WEIGHTS)
+    masks = load_masks(point / MASKS)
+    state = out.with_name(out.name + ".state")
+    state.mkdir(parents=True, exist_ok=True)
+    finetune(
+        model,
+        dense,
+        masks,
+        record.data,
+        state,
+        distillation,
+        epoch_images=epoch_images,
+        seed=seed,
+        device=device,
+        shards=shards,
+        resume=resume,
+        progress=True,
+    )
+    test = load_dataset(record.data, "test", record.pruned.images, model=model)
+    found = quality(model, test, reference_logits(dense, test))
+    tuned = replace(
+        record,
+        label=f"{record.label}, distilled",
+        pruned=replace(record.pruned, top1=found.top1, kl_nats=found.kl_nats),
+        provenance={
+            **record.provenance,
+            "finetuned": {
+                "epochs": distillation.recipe.epochs,
+                "temperature": distillation.temperature,
+                "alpha": distillation.alpha,
+                "epoch_images": epoch_images,
+                "seed": seed,
+                "mcnemar_p": found.p_value,
+            },
+        },
+    )
+    write_point(out, tuned, model.state_dict(), masks)
+    for leftover in state.iterdir():
+        leftover.unlink()
+    state.rmdir()
+    return tuned

@@ -1,0 +1,180 @@
+"""`Study`: one model, one chip, one data set; and the pruned points made of them."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from lspsim.models import load_model, workload_from_model
+from lspsim.models.data import ImageSet, load_dataset
+from lspsim.prune.budgets import Budget
+from lspsim.prune.measure import Quality, quality, reference_logits
+from lspsim.prune.pipeline import Prepared, Pruned, Tell, prune
+from lspsim.prune.record import AllocationRecord, Measured, PointRecord
+from lspsim.simulate.cost import Cost, SimulatorCost
+from lspsim.simulate.provenance import workload_digest
+from lspsim.workload import Workload
+
+if TYPE_CHECKING:
+    from lspsim.hardware import Hardware
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Study:
+    """What all points have in common.
+
+    `calibration` and `test` share no image. `reference` are the dense model's
+    logits on `test`.
+    """
+
+    model_name: str
+    model: nn.Module
+    workload: Workload
+    hardware: Hardware
+    calibration: ImageSet
+    test: ImageSet
+    reference: torch.Tensor
+    dense: Measured
+    seed: int
+
+    @property
+    def fast(self) -> SimulatorCost:
+        """The cost model in the loop."""
+        return SimulatorCost(self.hardware, "analytic")
+
+    @property
+    def exact(self) -> SimulatorCost:
+        """The cost model that decides."""
+        return SimulatorCost(self.hardware, "event")
+
+
+def open_study(
+    model_name: str,
+    data: str,
+    hardware: Hardware,
+    *,
+    checkpoint: str | None = None,
+    pretrained: bool = False,
+    calibration_images: int = 128,
+    test_images: int | None = None,
+    seed: int = 0,
+) -> Study:
+    """Load model and images, and measure the dense network.
+
+    Parameters
+    ----------
+    model_name, checkpoint, pretrained
+        See `lspsim.models.load_model`.
+    data
+        See `lspsim.models.data.load_dataset`.
+    hardware
+        The chip.
+    calibration_images, test_images
+        How many images; None = all there are.
+    seed
+        Chooses the calibration images.
+
+    Raises
+    ------
+    ModelError
+        When model or data cannot be loaded, or do not fit each other.
+    """
+    model = load_model(model_name, checkpoint, pretrained)
+    workload = workload_from_model(model)
+    calibration = load_dataset(data, "calibration", calibration_images, seed=seed, model=model)
+    test = load_dataset(data, "test", test_images, model=model)
+    reference = reference_logits(model, test)
+    dense_cost = SimulatorCost(hardware, "event").cost(workload)
+    figures = measured(dense_cost, quality(model, test, reference))
+    return Study(model_name, model, workload, hardware, calibration, test, reference, figures, seed)
+
+
+def measured(cost: Cost, found: Quality) -> Measured:
+    """Put cost and quality into one record."""
+    return Measured(
+        cycles=cost.cycles,
+        latency_s=cost.latency_s,
+        energy_pj=cost.energy_pj,
+        macs=cost.macs,
+        top1=found.top1,
+        kl_nats=found.kl_nats,
+        images=found.images,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """A pruned network, its record, and its quality on the test images."""
+
+    pruned: Pruned
+    record: PointRecord
+    quality: Quality
+
+
+def run_point(
+    study: Study, prepared: Prepared, budgets: Sequence[Budget], tell: Tell | None = None
+) -> Point:
+    """Prune to one set of budgets, and measure.
+
+    Raises
+    ------
+    LspsimError
+        When the budgets cannot be met.
+    """
+    pruned = prune(prepared, study.workload, budgets, study.fast, study.exact, tell=tell)
+    found = quality(pruned.model, study.test, study.reference)
+    recipe, outcome = prepared.recipe, pruned.outcome
+    allocation = outcome.allocation
+    in_nats = outcome.unit == "nats"
+    record = PointRecord(
+        label=",".join(map(str, budgets)),
+        model=study.model_name,
+        data=study.test.name,
+        hardware=study.hardware.name,
+        block=recipe.block,
+        score=recipe.score,
+        allocate=recipe.allocate,
+        compensate=recipe.compensate,
+        budgets={budget.kind: str(budget).partition("=")[2] for budget in budgets},
+        seed=recipe.seed,
+        sparsity=pruned.sparsity,
+        dense=study.dense,
+        pruned=measured(outcome.cost, found),
+        allocation=AllocationRecord(
+            loss=outcome.loss,
+            bound=allocation.bound if math.isfinite(allocation.bound) else None,
+            gap_relative=allocation.gap_relative,
+            gap_nats=allocation.gap_nats if in_nats else None,
+            multipliers={
+                **{str(kind): float(x) for kind, x in allocation.multipliers.items()},
+                "lambda": allocation.lpvit_lambda,
+                "beta": allocation.lpvit_beta,
+            },
+            unit=outcome.unit,
+        ),
+        damping={layer.name: layer.damping for layer in pruned.report},
+        provenance={
+            "lspsim": version("lspsim"),
+            "torch": version("torch"),
+            "timm": version("timm"),
+            "python": sys.version.split()[0],
+            "hardware_digest": study.hardware.digest,
+            "workload_digest": workload_digest(study.workload.with_masks(dict(pruned.masks))),
+            "calibration_images": len(study.calibration),
+            "used_of_budget": {kind: float(used) for kind, used in outcome.used.items()},
+            "binding": list(outcome.binding),
+            "table_error": {kind: float(e) for kind, e in outcome.table_error.items()},
+            "coupled_blocks": pruned.coupled,
+            "images_lost": found.lost,
+            "images_won": found.won,
+            "mcnemar_p": found.p_value,
+        },
+    )
+    return Point(pruned, record, found)
