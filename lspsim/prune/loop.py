@@ -259,7 +259,8 @@ def _gradients(
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     """Return AdamW with the decay on matrices only."""
     kept_out = ("cls_token", "dist_token", "pos_embed", "relative_position_bias_table")
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, weight in model.named_parameters():
         is_matrix = weight.ndim >= 2 and not name.endswith(kept_out)
         (decayed if is_matrix else free).append(weight)

@@ -19,6 +19,7 @@ from lspsim.errors import ModelError
 from lspsim.models.data import load_dataset
 from lspsim.models.data.stream import training_stream
 from lspsim.models.load import CARD_SCHEMA, build
+from lspsim.models.torchvision_guard import import_timm
 from lspsim.prune.accuracy import top1
 from lspsim.prune.loop import EpochRecord, Hooks, Recipe, run
 from lspsim.workload.atomic import write_atomically
@@ -87,7 +88,7 @@ PRESETS: Mapping[str, TrainConfig] = {
     "glyphs": TrainConfig(
         dataset="glyphs",
         recipe=Recipe(
-            epochs=20,
+            epochs=18,
             learning_rate=1e-3,
             weight_decay=0.05,
             betas=(0.9, 0.99),
@@ -234,10 +235,8 @@ def initial_model(architecture: dict[str, Any], seed: int) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build(architecture)
-    from timm.layers import build_sincos2d_pos_embed
-
     side = architecture["img_size"] // architecture["patch_size"]
-    table = build_sincos2d_pos_embed([side, side], architecture["embed_dim"])
+    table = import_timm().layers.build_sincos2d_pos_embed([side, side], architecture["embed_dim"])
     positions = model.get_parameter("pos_embed")
     with torch.no_grad():
         positions.zero_()

@@ -122,21 +122,16 @@ def _position(path: Path) -> float:
 
 def _imagenet_classes(names: list[str]) -> tuple[str, ...] | None:
     """Return ImageNet-1k's synsets in its order if all names are among them."""
-    import_timm()
-    from timm.data import ImageNetInfo
-
-    synsets = tuple(ImageNetInfo("imagenet-1k").label_names())
+    synsets = tuple(import_timm().data.ImageNetInfo("imagenet-1k").label_names())
     return synsets if set(names) <= set(synsets) else None
 
 
 def _reader(paths: list[Path], image_size: int, model: nn.Module | None) -> Reader:
-    import_timm()
-    from timm.data import create_transform, resolve_model_data_config
-
+    data = import_timm().data
     config: dict[str, Any] = {"input_size": (3, image_size, image_size)}
     if model is not None:
-        config = resolve_model_data_config(model)
-    transform = create_transform(**config, is_training=False)
+        config = data.resolve_model_data_config(model)
+    transform = data.create_transform(**config, is_training=False)
 
     def read(numbers: IntArray) -> torch.Tensor:
         return torch.stack([_read(paths[number], transform) for number in numbers])

@@ -150,16 +150,15 @@ def _draw(
     ink = _place(atlas[font * classes + labels], u, signed, d)
     ink = ink * (1 - _bars(u, signed, d))
 
-    # the paper: a shade per channel, and coarse clutter
-    paper = 0.15 + 0.7 * u[:, 8:11]
+    # dark paper, a shade per channel, with coarse clutter
+    paper = 0.05 + 0.45 * u[:, 8:11]
     coarse = signed[:, 22:].reshape(-1, 3, _GRID, _GRID)
     clutter = interpolate(coarse, size=(SIDE, SIDE), mode="bilinear", align_corners=True)
     paper_image = paper[:, :, None, None] + 0.5 * d.clutter * clutter
-    # the ink: lighter than a dark paper, darker than a light one, each channel a bit differently
+    # lighter ink, each channel a bit differently
     low, high = d.contrast
     depth = low + (high - low) * u[:, 11:12]
-    direction = torch.where(paper.mean(1, keepdim=True) > 0.5, -1.0, 1.0)
-    colour = paper + direction * depth * (0.6 + 0.4 * u[:, 12:15])
+    colour = paper + depth * (0.6 + 0.4 * u[:, 12:15])
     image = paper_image + ink * (colour[:, :, None, None] - paper_image)
 
     low, high = d.noise
