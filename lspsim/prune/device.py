@@ -1,4 +1,4 @@
-"""The device that a run is asked to use."""
+"""The device that a run is asked to use, and what it is good at."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ def check_device(name: str) -> None:
         )
     if kind not in ("cpu", "cuda"):
         raise ModelError(f"device {name!r} is not supported: use cpu or cuda")
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Return whether the device multiplies bfloat16 matrices in hardware.
+
+    Where it does not, torch emulates them, more slowly than float32.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported())

@@ -22,6 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from lspsim.errors import ModelError
+from lspsim.prune.device import multiplies_bf16
 from lspsim.prune.state import read_state, write_state
 
 Batches = Iterable[tuple[torch.Tensor, torch.Tensor]]
@@ -51,7 +52,8 @@ class Recipe:
     clip
         Largest norm of the gradient; None leaves it alone.
     bf16
-        Run the matrix products in bfloat16 (weights and updates stay float32).
+        Run the matrix products in bfloat16 where the device has them in
+        hardware (weights and updates stay float32).
     ema_decay
         Keep an exponential average of the weights and end with it; None: do not.
     """
@@ -184,7 +186,8 @@ def run(
         _plain_attention(model),
         ThreadPoolExecutor(shards) as threads,
     ):
-        gradients = partial(_gradients, model, loss, recipe.bf16, threads, shards)
+        bf16 = recipe.bf16 and multiplies_bf16(device)
+        gradients = partial(_gradients, model, loss, bf16, threads, shards)
         task = bar.add_task(title, total=steps, completed=len(records) * steps_per_epoch)
         for epoch in range(len(records), recipe.epochs):
             started, total = time.perf_counter(), torch.zeros((), device=device)

@@ -6,7 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from lspsim.errors import ModelError
-from lspsim.models.data import load_dataset
+from lspsim.models.data import DATASETS, load_dataset
+from lspsim.models.data.render import SIDE
 from lspsim.models.data.stream import training_stream
 from lspsim.models.load import CARD_SCHEMA, build
 from lspsim.models.torchvision_guard import import_timm
 from lspsim.prune.accuracy import top1
+from lspsim.prune.device import check_device
 from lspsim.prune.loop import EpochRecord, Hooks, Recipe, run
 from lspsim.workload.atomic import write_atomically
 
@@ -88,7 +90,7 @@ PRESETS: Mapping[str, TrainConfig] = {
     "glyphs": TrainConfig(
         dataset="glyphs",
         recipe=Recipe(
-            epochs=18,
+            epochs=24,
             learning_rate=1e-3,
             weight_decay=0.05,
             betas=(0.9, 0.99),
@@ -112,6 +114,25 @@ PRESETS: Mapping[str, TrainConfig] = {
     ),
 }
 """What `lspsim train NAME` does unless told otherwise; the shipped models are its results."""
+
+
+def preset(dataset: str) -> TrainConfig:
+    """Return the recipe of a dataset; an image folder gets that of `glyphs`, at 64x64 pixels.
+
+    Raises
+    ------
+    ModelError
+        When `dataset` is neither a known name nor a folder.
+    """
+    if dataset in PRESETS:
+        return PRESETS[dataset]
+    if not Path(dataset).is_dir():
+        raise ModelError(
+            f"unknown dataset {dataset!r}: known are {', '.join(PRESETS)}, "
+            "and there is no folder of that name"
+        )
+    recipe = replace(PRESETS["glyphs"].recipe, epochs=100)
+    return TrainConfig(dataset, recipe, patch_size=8, image_size=64, start_strength=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +183,16 @@ def train(
         On an unknown dataset, settings that do not fit, a loss that is not
         finite, or files that cannot be written.
     """
+    check_device(device)
+    if config.dataset in DATASETS and config.image_size != SIDE:
+        raise ModelError(
+            f"dataset {config.dataset!r} has images of {SIDE}x{SIDE} pixels, "
+            f"image_size is {config.image_size}"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(f"folder {out}: cannot be made: {error.strerror}") from error
     stream = training_stream(
         config.dataset,
         config.recipe.batch_size,

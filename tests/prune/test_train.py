@@ -20,7 +20,7 @@ from lspsim.models.load import load_model, read_card
 from lspsim.prune.accuracy import top1
 from lspsim.prune.loop import Recipe, run
 from lspsim.prune.state import read_state, write_state
-from lspsim.prune.train import PRESETS, TrainConfig, initial_model, train
+from lspsim.prune.train import PRESETS, TrainConfig, initial_model, preset, train
 
 TINY = TrainConfig(
     dataset="digits",
@@ -196,6 +196,32 @@ def test_positions_are_sines_and_the_class_token_has_none() -> None:
     assert not positions[0].any()
     # sine and cosine of the same angles
     assert torch.allclose(positions[1:].square().sum(1), torch.full((16,), 2.0))
+
+
+def test_presets_of_names_and_folders(tmp_path: Path) -> None:
+    assert preset("glyphs-hard").depth == 12
+    assert preset(str(tmp_path)).dataset == str(tmp_path)
+    with pytest.raises(ModelError, match=r"unknown dataset 'glyfs'.*digits, glyphs, glyphs-hard"):
+        preset("glyfs")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"image_size": 64}, "has images of 32x32 pixels, image_size is 64"),
+        ({"heads": 3}, "timm cannot build"),
+        ({"dataset": "glyfs"}, "unknown dataset 'glyfs'"),
+    ],
+)
+def test_settings_that_do_not_fit(tmp_path: Path, change: dict[str, object], words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        train(replace(TINY, **change), tmp_path)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match=r"file.*cannot be made"):
+        train(TINY, tmp_path / "file")
 
 
 def test_shipped_presets_are_the_shipped_cards() -> None:

@@ -40,16 +40,16 @@ class Distortion:
     in plus or minus the value where nothing else is said.
     """
 
-    rotation: float = 30.0
-    shear: float = 0.35
-    stretch: float = 0.25
-    shift: float = 4.0
-    scale: tuple[float, float] = (0.7, 1.2)
-    contrast: tuple[float, float] = (0.3, 0.9)
-    clutter: float = 0.5
-    noise: tuple[float, float] = (0.04, 0.2)
+    rotation: float = 20.0
+    shear: float = 0.25
+    stretch: float = 0.2
+    shift: float = 3.0
+    scale: tuple[float, float] = (0.8, 1.2)
+    contrast: tuple[float, float] = (0.4, 0.9)
+    clutter: float = 0.4
+    noise: tuple[float, float] = (0.03, 0.15)
     bar_width: float = 4.0
-    bar_probability: float = 0.4
+    bar_probability: float = 0.3
 
     def scaled(self, strength: float) -> Distortion:
         """Return the ranges at `strength` in [0, 1]; 1 is this distortion, 0 clean print."""
