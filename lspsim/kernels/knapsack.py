@@ -7,11 +7,13 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def knapsack(start, cost, loss, bins, choice):
-    """Pick one point per layer: least summed loss with summed cost at most `bins`.
+def knapsack(start, cost, loss, bins, real, room, choice):
+    """Pick one point per layer: least summed loss with summed cost within the room.
 
     `best[b]` is the least loss of the layers so far within b bins; each layer is a
-    min-plus convolution with its menu. Time: points x bins.
+    min-plus convolution with its menu. Time: points x bins. Costs rounded up to bins
+    overstate a sum by up to a bin per layer, so selections of up to that many bins
+    more are looked at, from the largest on: the first whose real cost fits is taken.
 
     Parameters
     ----------
@@ -22,7 +24,9 @@ def knapsack(start, cost, loss, bins, choice):
     loss
         float64 `[points]`.
     bins
-        Capacity.
+        Capacity: selections within it surely fit.
+    real, room
+        float64 `[points]` costs before rounding, and what their sum may be.
     choice
         int64 `[layers]`, overwritten: number of the point within its layer.
 
@@ -31,10 +35,11 @@ def knapsack(start, cost, loss, bins, choice):
     Summed loss, or infinity where nothing fits (`choice` is then meaningless).
     """
     layers = start.size - 1
-    best = np.zeros(bins + 1)
-    fresh = np.empty(bins + 1)
-    picked = np.empty((layers, bins + 1), np.int32)
-    pick = np.empty(bins + 1, np.int64)
+    most = bins + layers
+    best = np.zeros(most + 1)
+    fresh = np.empty(most + 1)
+    picked = np.empty((layers, most + 1), np.int32)
+    pick = np.empty(most + 1, np.int64)
     for layer in range(layers):
         fresh[:] = np.inf
         pick[:] = 0
@@ -42,16 +47,23 @@ def knapsack(start, cost, loss, bins, choice):
             c = cost[p]
             value = loss[p]
             number = p - start[layer]
-            for b in range(bins + 1 - c):
+            for b in range(most + 1 - c):
                 total = best[b] + value
                 better = total < fresh[b + c]
                 fresh[b + c] = total if better else fresh[b + c]
                 pick[b + c] = number if better else pick[b + c]
         picked[layer] = pick
         best, fresh = fresh, best
-    left = bins
-    for back in range(layers):
-        layer = layers - 1 - back
-        choice[layer] = picked[layer, left]
-        left -= cost[start[layer] + choice[layer]]
-    return best[bins]
+    for capacity in range(most, bins - 1, -1):
+        if best[capacity] == np.inf:
+            break
+        left = capacity
+        spent = 0.0
+        for back in range(layers):
+            layer = layers - 1 - back
+            choice[layer] = picked[layer, left]
+            left -= cost[start[layer] + choice[layer]]
+            spent += real[start[layer] + choice[layer]]
+        if spent <= room or capacity == bins:
+            return best[capacity]
+    return np.inf

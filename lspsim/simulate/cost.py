@@ -316,6 +316,8 @@ class _Units:
         """
         h, w, t = self.height, self.width, self.tiles
         moved_sums = h * w if self.output_stationary else w * t
+        column = t.sum(axis=1, keepdims=True)
+        again = np.maximum(1 - 1 / np.maximum(column, 1), 0)  # a column's first fold reads nothing
         drivers: dict[str, FloatArray] = {
             "macs_executed": h * w,
             "weight_register_shifts": h * w if self.output_stationary else t,
@@ -324,14 +326,16 @@ class _Units:
             "activation_buffer_read_bytes": h,
             "weight_buffer_read_bytes": h * w,
             "weight_buffer_write_bytes": t,
-            "accumulator_reads": w * t,
+            "accumulator_reads": w * t * again,
             "accumulator_writes": w * t,
             "gather_mux_words": h,
         }
         out = np.zeros(self.live.shape)
         for name, driver in drivers.items():
             i = COUNTS.index(name)
-            out += driver * (counts[i] * per_count[i] / driver.sum())
+            total = driver.sum()
+            if total > 0:
+                out += driver * (counts[i] * per_count[i] / total)
         array, burst = self.hardware.array, self.hardware.memory.dram.burst_bytes
         bits = self.op.weight_bits or self.hardware.precision.weight_bits
         tile_bytes = -(-array.rows * array.cols * bits // 8)

@@ -188,10 +188,13 @@ def test_what_cannot_be_reached_is_said():
 def test_kernel_says_when_nothing_fits():
     choice = np.zeros(1, np.int64)
     start = np.array([0, 2])
-    assert kernel(start, np.array([7, 9]), np.array([1.0, 0.0]), 6, choice) == np.inf
-    assert kernel(start, np.array([7, 9]), np.array([1.0, 0.0]), 8, choice) == 1.0
-    assert kernel(start, np.array([7, 9]), np.array([1.0, 0.0]), 9, choice) == 0.0
+    cost, loss, real = np.array([7, 9]), np.array([1.0, 0.0]), np.array([6.5, 8.9])
+    assert kernel(start, cost, loss, 5, real, 5.0, choice) == np.inf
+    assert kernel(start, cost, loss, 8, real, 8.0, choice) == 1.0
+    assert kernel(start, cost, loss, 9, real, 9.0, choice) == 0.0
     assert choice[0] == 1
+    # nine bins are one too many, but what they stand for fits
+    assert kernel(start, cost, loss, 8, real, 8.9, choice) == 0.0
 
 
 def test_a_budget_without_room_leaves_the_cheapest_points():

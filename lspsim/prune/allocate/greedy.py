@@ -6,7 +6,7 @@ import numpy as np
 
 from lspsim.prune.allocate.bound import cheapest, together
 from lspsim.prune.allocate.result import Allocation, describe
-from lspsim.prune.menus import Menus
+from lspsim.prune.menus import IntArray, Menus
 
 
 def greedy(menus: Menus) -> Allocation:
@@ -20,13 +20,18 @@ def greedy(menus: Menus) -> Allocation:
     LspsimError
         When the budgets cannot be met.
     """
+    return describe(menus, "greedy", greedy_points(menus))
+
+
+def greedy_points(menus: Menus) -> IntArray:
+    """Return the points `[layers]` that `greedy` chooses."""
     menus.check_reachable()
     points = cheapest(menus, np.zeros(len(menus.budgets)))
     size = np.maximum(np.abs(menus.ceilings), 1e-300)
     for _ in range(menus.loss.size + 1):
         _, total = menus.total(points)
         if menus.met(total):
-            return describe(menus, "greedy", points)
+            return points
         rows = menus.start[:-1] + points
         excess = np.maximum(total - menus.ceilings, 0) / size
         change = (menus.cost - menus.cost[rows][menus.layer_of]) / size
