@@ -14,7 +14,9 @@ from lspsim.prune.transforms import (
     Permutations,
     find_permutations,
     permute,
+    rebase,
     removal_order,
+    residual_obstacle,
     rotate_heads,
     rotate_residual,
 )
@@ -109,6 +111,25 @@ def test_swin_is_permuted_and_rotated():
     same_logits(model, rotate_heads(model, found), x)
     with pytest.raises(ModelError, match="not timm's VisionTransformer"):
         rotate_residual(model, found)
+
+
+@pytest.mark.parametrize("heads", ["keep", "permute", "rotate"])
+@pytest.mark.parametrize("residual", [False, True])
+def test_rebase_from_one_set_of_statistics(heads, residual):
+    model = cases.vit(init_values=0.4)
+    result, orders = rebase(model, cases.statistics(model, cases.images()), heads, residual)
+    same_logits(model, result)
+    assert set(orders.hidden) == {"blocks.0.mlp", "blocks.1.mlp"}
+    assert len(orders.value) == (2 if heads == "permute" else 0)
+    assert torch.equal(result.norm.weight, torch.ones(32)) == residual
+
+
+def test_rebase_knows_its_options_and_obstacles():
+    model = cases.vit()
+    with pytest.raises(LspsimError, match="choose one of"):
+        rebase(model, {}, "spin")
+    assert residual_obstacle(model) == ""
+    assert "pooling" in residual_obstacle(cases.vit(global_pool="max"))
 
 
 def test_removal_order_is_that_of_single_column_obs():

@@ -13,18 +13,22 @@ from lspsim.prune.transforms.permute import (
     permute,
     removal_order,
 )
-from lspsim.prune.transforms.residual import rotate_residual
+from lspsim.prune.transforms.rebase import Heads, rebase
+from lspsim.prune.transforms.residual import residual_obstacle, rotate_residual
 from lspsim.prune.transforms.rotate import rotate_heads
 
 __all__ = [
+    "Heads",
     "Permutations",
     "couple_curves",
     "dead_units",
     "find_permutations",
     "free_blocks",
     "permute",
+    "rebase",
     "removal_order",
     "remove_free_blocks",
+    "residual_obstacle",
     "rotate_heads",
     "rotate_residual",
     "uncoupled",

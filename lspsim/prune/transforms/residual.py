@@ -46,7 +46,8 @@ def rotate_residual(model: nn.Module, statistics: Mapping[str, InputStatistics])
     LspsimError
         When statistics of a layer are missing.
     """
-    _check(model)
+    if obstacle := residual_obstacle(model):
+        raise ModelError(f"residual rotation cannot be applied to this model: {obstacle}")
     result: Any = copy.deepcopy(model)
     covariance = torch.zeros(result.embed_dim, result.embed_dim, dtype=torch.float64)
     for index, block in enumerate(result.blocks):
@@ -168,22 +169,20 @@ def _last_norm(vit: Any) -> Any:
     return vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm
 
 
-def _check(model: nn.Module) -> None:
+def residual_obstacle(model: nn.Module) -> str:
+    """Return why the residual stream of `model` cannot be turned; "" where it can."""
     vit: Any = model
-    problem = ""
     if not is_vit(model):
-        problem = f"{type(model).__name__} is not timm's VisionTransformer"
-    elif vit.global_pool not in ("token", "avg") or vit.attn_pool is not None:
-        problem = f"pooling {vit.global_pool!r} does not turn with the stream"
-    elif not isinstance(vit.norm_pre, nn.Identity):
-        problem = "it has a norm before the first block"
-    elif isinstance(vit.norm, nn.Identity) == isinstance(vit.fc_norm, nn.Identity):
-        problem = "its classifier must read exactly one norm"
-    elif not _heads(vit):
-        problem = "it has no classifier"
-    else:
-        norms = [_last_norm(vit), *(n for b in vit.blocks for n in (b.norm1, b.norm2))]
-        if not all(isinstance(n, nn.LayerNorm) and n.elementwise_affine for n in norms):
-            problem = "its norms are not all LayerNorm"
-    if problem:
-        raise ModelError(f"residual rotation cannot be applied to this model: {problem}")
+        return f"{type(model).__name__} is not timm's VisionTransformer"
+    if vit.global_pool not in ("token", "avg") or vit.attn_pool is not None:
+        return f"pooling {vit.global_pool!r} does not turn with the stream"
+    if not isinstance(vit.norm_pre, nn.Identity):
+        return "it has a norm before the first block"
+    if isinstance(vit.norm, nn.Identity) == isinstance(vit.fc_norm, nn.Identity):
+        return "its classifier must read exactly one norm"
+    if not _heads(vit):
+        return "it has no classifier"
+    norms = [_last_norm(vit), *(n for b in vit.blocks for n in (b.norm1, b.norm2))]
+    if not all(isinstance(n, nn.LayerNorm) and n.elementwise_affine for n in norms):
+        return "its norms are not all LayerNorm"
+    return ""
