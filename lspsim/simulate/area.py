@@ -127,8 +127,11 @@ def _cell_register_bits(hardware: Hardware) -> int:
 
 
 def _noc_bits(hardware: Hardware) -> int:
-    """Width of all NoC stops: each passes on its whole bandwidth in every cycle."""
-    if hardware.noc is None:
+    """Width of all NoC stops: each passes on its whole bandwidth in every cycle.
+
+    One core has nobody to talk to, and no stop.
+    """
+    if hardware.noc is None or hardware.cores == 1:
         return 0
     per_clock = -(-hardware.noc.bandwidth_bytes_per_s // hardware.clock_hz)
     return hardware.cores * 8 * per_clock

@@ -62,7 +62,11 @@ CASES = [
         {"memory.channels": "separate", "memory.shares": SHARES},
         "memory.shares: the shares sum to 299/300; make them sum to exactly 1",
     ),
-    ({"cores": 2}, {"cores": 2, "noc.bandwidth": "1 GB/s"}, "cores: 2 cores need a network"),
+    (
+        {"cores": 2, "noc": None},
+        {"cores": 2, "noc.bandwidth": "1 GB/s"},
+        "cores: 2 cores need a network",
+    ),
 ]
 
 
