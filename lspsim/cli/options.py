@@ -63,7 +63,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A timm name such as deit_base_patch16_224, or the path of a workload.json.",
+        help="A timm name such as deit_base_patch16_224, a shipped model such as "
+        "lspsim/deit_digits, or the path of a workload.json.",
         show_default=False,
     ),
 ]

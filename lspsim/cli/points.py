@@ -18,9 +18,19 @@ if TYPE_CHECKING:
 
 
 class Points:
-    """A directory of pruned points; those that are there already are not made again."""
+    """A directory of pruned points; those that are there already are not made again.
+
+    Raises
+    ------
+    ResultError
+        When a file is in its place.
+    """
 
     def __init__(self, directory: Path) -> None:
+        if directory.exists() and not directory.is_dir():
+            from lspsim.errors import ResultError
+
+            raise ResultError(f"cannot write points to {directory}: a file is there; name another")
         self.directory = directory
         self.records: list[PointRecord] = []
 
@@ -52,16 +62,19 @@ class Points:
         Raises
         ------
         ResultError
-            When another study's point is in the way.
+            When another study's point is in the way, or anything else: before any work.
+        LspsimError
+            When a budget cannot be met; points finished before are kept.
         """
         from lspsim.prune.pipeline import prepare
         from lspsim.prune.record import write_point
         from lspsim.prune.study import run_point
 
+        places = [self.directory / _folder(recipe, budgets) for budgets in points]
+        finished = {place: self._finished(place, study, recipe) for place in places}
         prepared = None
-        for budgets in points:
-            place = self.directory / _folder(recipe, budgets)
-            known = self._finished(place, study, recipe)
+        for place, budgets in zip(places, points, strict=True):
+            known = finished[place]
             if known is not None:
                 typer.echo(f"kept: {place}", err=True)
                 self.records.append(known)
@@ -78,15 +91,18 @@ class Points:
     def _finished(self, place: Path, study: Study, recipe: PruneRecipe) -> PointRecord | None:
         """Return the record at `place` if it answers the same question."""
         from lspsim.errors import ResultError
-        from lspsim.prune.record import RECORD, read_point
+        from lspsim.prune.record import RECORD, check_free, read_point
 
         if not (place / RECORD).exists():
+            check_free(place)
             return None
         record = read_point(place)
         same = (
             record.model == study.model_name
             and record.data == study.test.name
             and record.provenance.get("hardware_digest") == study.hardware.digest
+            and record.provenance.get("weights_digest") == study.weights["weights_digest"]
+            and record.provenance.get("most_removed_per_layer") == recipe.most
             and record.provenance.get("calibration_images") == len(study.calibration)
             and record.seed == recipe.seed
             and record.pruned.images == len(study.test)
@@ -94,7 +110,9 @@ class Points:
         if not same:
             raise ResultError(
                 f"{place} holds a point of another study ({record.model} on {record.hardware}, "
-                f"{record.data}, seed {record.seed}); choose another --out, or remove it"
+                f"{record.data}, seed {record.seed}, "
+                f"{record.provenance.get('calibration_images')} calibration and "
+                f"{record.pruned.images} test images); choose another --out, or remove it"
             )
         return record
 

@@ -113,10 +113,14 @@ def prune(
     from lspsim.cli.points import Points
     from lspsim.prune.budgets import parse_budgets
     from lspsim.prune.pipeline import PruneRecipe
+    from lspsim.prune.scores.lpvit import CAP
     from lspsim.prune.study import open_study
 
     budgets = [parse_budgets(point) for point in budget_points(budget)]
-    recipe = PruneRecipe(block.block_out, block.block_in, score, allocate, compensate, seed)
+    most = CAP if score == "lpvit" else 1.0
+    recipe = PruneRecipe(
+        block.block_out, block.block_in, score, allocate, compensate, seed, most=most
+    )
     hardware = hardware_of(hw, settings)
     points = Points(out)
     with points.progress(len(budgets)) as tell:

@@ -7,6 +7,7 @@ import difflib
 from torch import device, nn
 
 from lspsim.errors import ModelError
+from lspsim.models.load import build, read_card, shipped_models
 from lspsim.models.torchvision_guard import import_timm
 
 ImageSize = int | tuple[int, int]
@@ -30,13 +31,14 @@ def size_pair(image_size: ImageSize) -> tuple[int, int]:
 
 
 def build_on_meta(name: str, image_size: ImageSize | None = None) -> nn.Module:
-    """Build the timm model `name` without weights; nothing is downloaded.
+    """Build the model `name` without weights; nothing is downloaded.
 
     Parameters
     ----------
     name
         A timm model name, with or without its weights' tag
-        (`deit_base_patch16_224` or `deit_base_patch16_224.fb_in1k`).
+        (`deit_base_patch16_224` or `deit_base_patch16_224.fb_in1k`), or a model
+        that ships with the package (`lspsim/deit_digits`).
     image_size
         Other than the model's own, in pixels.
 
@@ -46,9 +48,16 @@ def build_on_meta(name: str, image_size: ImageSize | None = None) -> nn.Module:
         When timm has no model of that name, or cannot build it at that size.
     """
     timm = import_timm()
+    if (card := shipped_models().get(name)) is not None:
+        architecture = read_card(card)["architecture"]
+        if image_size is not None:
+            architecture = {**architecture, "img_size": size_pair(image_size)}
+        with device("meta"):
+            return build(architecture)
     base = name.partition(".")[0]
     if not timm.is_model(base):
-        close = difflib.get_close_matches(base, timm.list_models(), n=3)
+        known = [*shipped_models(), *timm.list_models()]
+        close = difflib.get_close_matches(name if "/" in name else base, known, n=3)
         hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
         raise ModelError(f"timm {timm.__version__} has no model {name!r}; {hint}")
     options = {} if image_size is None else {"img_size": size_pair(image_size)}

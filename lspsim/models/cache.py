@@ -41,7 +41,7 @@ def cached_workload(name: str, batch: int = 1, image_size: ImageSize | None = No
     Parameters
     ----------
     name
-        A timm model name.
+        A timm model name, or a model that ships with the package.
     batch
         Images per inference.
     image_size
@@ -117,9 +117,10 @@ def _key(name: str, batch: int, image_size: ImageSize | None) -> str:
 
 @cache
 def _code_digest() -> str:
-    """Digest the extraction's source, so that an edited checkout never reads stale shapes."""
+    """Digest what shapes come from: the extraction's source, and the cards of shipped models."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    for path in sorted([*here.glob("*.py"), *(here.parent / "workload").glob("*.py")]):
+    code = [*here.glob("*.py"), *(here.parent / "workload").glob("*.py")]
+    for path in sorted([*code, *(here / "shipped").glob("*.json")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -35,7 +35,8 @@ def workload_from_model(
     Parameters
     ----------
     model_or_name
-        A timm name (built without weights, nothing is downloaded) or a module.
+        A timm name or that of a shipped model (built without weights, nothing is
+        downloaded), or a module.
     batch
         Images per inference.
     masks

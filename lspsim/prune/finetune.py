@@ -176,8 +176,8 @@ def finetune(
         "epoch_images": epoch_images,
         "image_size": image_size,
         "masks": {name: mask.digest[:16] for name, mask in sorted(masks.items())},
-        "start": _digest(model),
-        "dense": _digest(dense),
+        "start": digest(model),
+        "dense": digest(dense),
         **asdict(distillation),
     }
     model.to(device)
@@ -236,7 +236,7 @@ def _kept_weights(
     return pairs
 
 
-def _digest(model: nn.Module) -> str:
+def digest(model: nn.Module) -> str:
     """Return a digest of all weights, so that a state file knows its start."""
     digest = hashlib.sha256()
     for value in model.state_dict().values():

@@ -26,6 +26,8 @@ from lspsim.prune.compensate.sequential import LayerReport, compensate
 from lspsim.prune.coupling import couple
 from lspsim.prune.curves import LayerCurve
 from lspsim.prune.scores import SCORES, score
+from lspsim.prune.scores.grid import block_grids
+from lspsim.prune.scores.lpvit import CAP
 from lspsim.prune.transforms import find_permutations, permute
 from lspsim.simulate.cost import CostModel
 from lspsim.workload import BlockMask, Workload
@@ -96,7 +98,7 @@ class PruneRecipe:
 
 def lpvit_recipe(block_out: int, block_in: int, seed: int = 0) -> PruneRecipe:
     """Return LPViT as its paper describes it: one slope for all layers, at most 95 % per layer."""
-    return PruneRecipe(block_out, block_in, "lpvit", "lagrangian", "none", seed, most=0.95)
+    return PruneRecipe(block_out, block_in, "lpvit", "lagrangian", "none", seed, most=CAP)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,6 +169,7 @@ def prepare(
     """
     say = tell or (lambda _: None)
     layers = tuple(prunable_names(workload))
+    block_grids(model, layers, recipe.block_out, recipe.block_in)  # refuses a size that misfits
     if recipe.compensate == "full":
         say("permuting hidden units")
         found = collect(

@@ -202,7 +202,7 @@ def write_point(
     WorkloadError
         When a layer's name cannot name a mask.
     """
-    _check_free(directory, overwrite)
+    check_free(directory, overwrite)
     with whole_directory(directory) as temporary:
         (temporary / RECORD).write_text(record.to_json(), encoding="utf-8")
         save_masks(temporary / MASKS, masks)
@@ -274,8 +274,14 @@ def _words(error: ErrorDetails) -> str:
     return f"{error['msg']}, got {error['input']!r}"
 
 
-def _check_free(path: Path, overwrite: bool) -> None:
-    """Raise unless `path` is free, empty, or a point that may be replaced."""
+def check_free(path: Path, overwrite: bool = False) -> None:
+    """Refuse a place for a point unless it is free, empty, or a point that may be replaced.
+
+    Raises
+    ------
+    ResultError
+        When the place is taken.
+    """
     if not path.exists() and not path.is_symlink():
         return
     if not path.is_dir():

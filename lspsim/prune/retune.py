@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lspsim.models import load_model
 from lspsim.models.data import load_dataset
 from lspsim.prune.finetune import Distillation, finetune
 from lspsim.prune.measure import quality, reference_logits
-from lspsim.prune.record import MASKS, WEIGHTS, PointRecord, read_point, write_point
-from lspsim.workload.mask_io import load_masks
+from lspsim.prune.record import PointRecord, check_free, write_point
+from lspsim.prune.study import dense_of
+from lspsim.prune.surgery import load_point
 
 
 def finetune_point(
@@ -45,10 +45,10 @@ def finetune_point(
     ModelError
         When its model or data cannot be loaded.
     """
-    record = read_point(point)
-    dense = load_model(record.model)
-    model = load_model(record.model, point / WEIGHTS)
-    masks = load_masks(point / MASKS)
+    check_free(out)
+    pruned = load_point(point)
+    record, model, masks = pruned.record, pruned.model, pruned.masks
+    dense = dense_of(record)
     state = out.with_name(out.name + ".state")
     state.mkdir(parents=True, exist_ok=True)
     finetune(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from pydantic import JsonValue
 from torch import nn
 
+from lspsim.errors import ModelError
 from lspsim.models import load_model, workload_from_model
 from lspsim.models.data import ImageSet, load_dataset
 from lspsim.prune.budgets import Budget
+from lspsim.prune.finetune import digest
 from lspsim.prune.measure import Quality, quality, reference_logits
 from lspsim.prune.pipeline import Prepared, Pruned, Tell, prune
 from lspsim.prune.record import AllocationRecord, Measured, PointRecord
@@ -43,6 +47,8 @@ class Study:
     reference: torch.Tensor
     dense: Measured
     seed: int
+    weights: Mapping[str, JsonValue]
+    """Where the dense model's weights came from; goes into every record."""
 
     @property
     def fast(self) -> SimulatorCost:
@@ -79,21 +85,76 @@ def open_study(
     calibration_images, test_images
         How many images; None = all there are.
     seed
-        Chooses the calibration images.
+        Chooses the calibration images; and the weights of a timm model that has none.
 
     Raises
     ------
     ModelError
         When model or data cannot be loaded, or do not fit each other.
     """
-    model = load_model(model_name, checkpoint, pretrained)
+    model = dense_model(model_name, checkpoint, pretrained, seed)
     workload = workload_from_model(model)
     calibration = load_dataset(data, "calibration", calibration_images, seed=seed, model=model)
     test = load_dataset(data, "test", test_images, model=model)
     reference = reference_logits(model, test)
     dense_cost = SimulatorCost(hardware, "event").cost(workload)
     figures = measured(dense_cost, quality(model, test, reference))
-    return Study(model_name, model, workload, hardware, calibration, test, reference, figures, seed)
+    weights = weights_record(model, checkpoint, pretrained)
+    return Study(
+        model_name,
+        model,
+        workload,
+        hardware,
+        calibration,
+        test,
+        reference,
+        figures,
+        seed,
+        weights,
+    )
+
+
+def dense_model(name: str, checkpoint: str | None, pretrained: bool, seed: int) -> nn.Module:
+    """Load a model; without trained weights, the same seed gives the same random ones."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return load_model(name, checkpoint, pretrained)
+
+
+def weights_record(
+    model: nn.Module, checkpoint: str | None, pretrained: bool
+) -> dict[str, JsonValue]:
+    """Return where weights came from and what they are, as `dense_of` reads it."""
+    return {
+        "checkpoint": None if checkpoint is None else str(Path(checkpoint).resolve()),
+        "pretrained": pretrained,
+        "weights_digest": digest(model),
+    }
+
+
+def dense_of(record: PointRecord) -> nn.Module:
+    """Load the dense model that a point was pruned from.
+
+    Raises
+    ------
+    ModelError
+        When it cannot be loaded, or its weights are no longer what they were.
+    """
+    origin = record.provenance
+    checkpoint = origin.get("checkpoint")
+    model = dense_model(
+        record.model,
+        None if checkpoint is None else str(checkpoint),
+        origin.get("pretrained") is True,
+        record.seed,
+    )
+    if digest(model) != origin.get("weights_digest"):
+        source = checkpoint or record.model
+        raise ModelError(
+            f"the dense weights of {source} are not those that {record.label!r} was pruned from; "
+            "prune again, from weights that are kept (--checkpoint or --pretrained)"
+        )
+    return model
 
 
 def measured(cost: Cost, found: Quality) -> Measured:
@@ -168,6 +229,9 @@ def run_point(
             "hardware_digest": study.hardware.digest,
             "workload_digest": workload_digest(study.workload.with_masks(dict(pruned.masks))),
             "calibration_images": len(study.calibration),
+            **study.weights,
+            "most_removed_per_layer": recipe.most,
+            "damping": recipe.damping,
             "used_of_budget": {kind: float(used) for kind, used in outcome.used.items()},
             "binding": list(outcome.binding),
             "table_error": {kind: float(e) for kind, e in outcome.table_error.items()},
