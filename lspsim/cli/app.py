@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lspsim.cli import (
+    bench,
     check,
     compare,
     demo,
@@ -45,6 +46,7 @@ app.command("finetune")(finetune.finetune)
 app.command("train")(train.train)
 app.command("demo")(demo.demo)
 app.command("check")(check.check)
+app.add_typer(bench.app, name="bench")
 app.add_typer(hardware.app, name="hardware")
 app.add_typer(validate.app, name="validate")
 app.command("doctor")(doctor.doctor)
