@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from lspsim.prune.coupling import couple
+from lspsim.prune.curves import LayerCurve
+from lspsim.workload import BlockMask
+from tests.prune import vit_cases as cases
+
+BLOCK = 8
+"""Width 32, two heads of 16, 128 hidden units: blocks of 8 lie inside a head."""
+
+
+@pytest.fixture
+def model():
+    return cases.vit()
+
+
+@pytest.fixture
+def curves(model):
+    chooser = np.random.default_rng(0)
+    made = {}
+    for name in cases.names(model):
+        shape = tuple(model.get_submodule(name).weight.shape)
+        blocks = shape[0] // BLOCK * (shape[1] // BLOCK)
+        loss = np.concatenate([[0.0], chooser.random(blocks).cumsum()])
+        made[name] = LayerCurve(name, shape, BLOCK, BLOCK, chooser.permutation(blocks), loss)
+    return made
+
+
+def masks_with(curves, **gone):
+    """Full masks but for `path_leaf=(rows, columns)` of blocks."""
+    keeps = {name: np.ones(curve.grid, bool) for name, curve in curves.items()}
+    for key, (rows, columns) in gone.items():
+        name = next(n for n in keeps if n == "blocks.0." + key.replace("__", "."))
+        keeps[name][rows, columns] = False
+    return {name: BlockMask(keep, BLOCK, BLOCK) for name, keep in keeps.items()}
+
+
+def first(curve, count):
+    return set(curve.order[:count].tolist())
+
+
+def test_whole_networks_change_nothing(model, curves) -> None:
+    coupled, freed = couple(model, curves, masks_with(curves))
+    assert freed == 0
+    for name, curve in curves.items():
+        assert np.array_equal(coupled[name].order, curve.order)
+        assert np.allclose(coupled[name].loss, curve.loss)
+
+
+def test_an_unread_neuron_group_commits_its_column_and_frees_its_row(model, curves) -> None:
+    masks = masks_with(curves, mlp__fc2=(slice(None), 3))
+    coupled, freed = couple(model, curves, masks)
+    fc1, fc2 = coupled["blocks.0.mlp.fc1"], coupled["blocks.0.mlp.fc2"]
+    rows, columns = fc1.grid[1], fc2.grid[0]
+    assert freed == rows
+    assert first(fc1, rows) == {3 * rows + column for column in range(rows)}
+    assert first(fc2, columns) == {row * fc2.grid[1] + 3 for row in range(columns)}
+    for curve, committed in ((fc1, rows), (fc2, columns)):
+        assert (curve.loss[: committed + 1] == 0).all()
+        assert (np.diff(curve.loss)[committed:] > 0).all()
+    untouched = set(curves) - {"blocks.0.mlp.fc1", "blocks.0.mlp.fc2"}
+    assert all(np.array_equal(coupled[n].order, curves[n].order) for n in untouched)
+
+
+def test_removal_of_what_was_freed_frees_no_more(model, curves) -> None:
+    masks = masks_with(curves, mlp__fc2=(slice(None), 3))
+    coupled, _ = couple(model, curves, masks)
+    again = masks_with(curves, mlp__fc2=(slice(None), 3), mlp__fc1=(3, slice(None)))
+    twice, freed = couple(model, coupled, again)
+    assert freed == 0
+    for name, curve in coupled.items():
+        assert np.array_equal(twice[name].order, curve.order)
+        assert np.allclose(twice[name].loss, curve.loss)
+
+
+def test_dead_keys_free_queries_but_not_the_other_way_round(model, curves) -> None:
+    width = 32 // BLOCK
+    key_gone = masks_with(curves, attn__qkv=(width + 1, slice(None)))
+    coupled, freed = couple(model, curves, key_gone)
+    assert freed == width
+    wanted = {1 * width + column for column in range(width)}
+    assert wanted <= first(coupled["blocks.0.attn.qkv"], 2 * width)
+    query_gone = masks_with(curves, attn__qkv=(1, slice(None)))
+    assert couple(model, curves, query_gone)[1] == 0
+
+
+def test_it_depends_on_dead_units_alone(model, curves) -> None:
+    """Blocks that are gone without killing a unit leave the curves as they were."""
+    masks = masks_with(curves, mlp__fc2=(slice(1, None), 3), attn__proj=(0, slice(None)))
+    coupled, freed = couple(model, curves, masks)
+    assert freed == 0
+    assert all(np.array_equal(coupled[n].order, curves[n].order) for n in curves)
+
+
+def test_normalised_queries_are_not_coupled(curves) -> None:
+    width = 32 // BLOCK
+    model = cases.vit(qk_norm=True)
+    assert couple(model, curves, masks_with(curves, attn__qkv=(width + 1, slice(None))))[1] == 0

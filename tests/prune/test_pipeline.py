@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from lspsim.errors import LspsimError
+from lspsim.models import load_model, workload_from_model
+from lspsim.models.data import load_dataset
+from lspsim.prune.budgets import parse_budgets
+from lspsim.prune.measure import quality, reference_logits
+from lspsim.prune.pipeline import (
+    SCORE_NAMES,
+    PruneRecipe,
+    corrected,
+    lpvit_recipe,
+    prepare,
+    prune,
+)
+from lspsim.simulate.cost import SimulatorCost
+from tests.prune.loop_cases import chip, tiny_card
+
+BLOCK = 16
+CYCLES = parse_budgets(["cycles=0.55"])
+
+
+class Digits:
+    """The shipped model, a chip with an array as large as a block, and a few images."""
+
+    def __init__(self) -> None:
+        self.model = load_model("lspsim/deit_digits")
+        self.workload = workload_from_model(self.model)
+        self.images = load_dataset("digits", "calibration", 32)
+        hardware = chip(BLOCK)
+        self.fast, self.exact = SimulatorCost(hardware, "analytic"), SimulatorCost(hardware)
+
+    def prepare(self, recipe: PruneRecipe):
+        return prepare(self.model, self.images, self.workload, recipe)
+
+    def prune(self, prepared, budgets=CYCLES):
+        return prune(prepared, self.workload, budgets, self.fast, self.exact)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return Digits()
+
+
+@pytest.fixture(scope="module")
+def prepared(digits):
+    return digits.prepare(PruneRecipe(BLOCK, BLOCK))
+
+
+@pytest.fixture(scope="module")
+def pruned(digits, prepared):
+    return digits.prune(prepared)
+
+
+def removed_weights(pruned) -> torch.Tensor:
+    parts = []
+    for name, mask in pruned.masks.items():
+        kept = np.kron(mask.keep, np.ones((mask.block_out, mask.block_in), bool))
+        parts.append(pruned.model.get_submodule(name).weight[torch.from_numpy(~kept)])
+    return torch.cat(parts)
+
+
+def same_masks(one, other) -> bool:
+    assert one.masks.keys() == other.masks.keys()
+    return all(np.array_equal(mask.keep, other.masks[n].keep) for n, mask in one.masks.items())
+
+
+def test_permutation_keeps_the_function(digits, prepared) -> None:
+    images = digits.images
+    dense = reference_logits(digits.model, images)
+    assert prepared.model is not digits.model
+    before = digits.model.get_submodule("blocks.0.mlp.fc1").weight
+    assert not torch.equal(before, prepared.model.get_submodule("blocks.0.mlp.fc1").weight)
+    assert (reference_logits(prepared.model, images) - dense).abs().max() < 1e-4
+    found = quality(prepared.model, images, dense)
+    assert found.kl_nats == pytest.approx(0, abs=1e-6)
+
+
+def test_preparing_leaves_the_dense_model_alone(digits) -> None:
+    before = {name: value.clone() for name, value in digits.model.state_dict().items()}
+    digits.prepare(PruneRecipe(32, 32))
+    digits.prepare(PruneRecipe(32, 32, "lpvit", "lagrangian", "none"))
+    assert all(torch.equal(value, before[n]) for n, value in digits.model.state_dict().items())
+
+
+def test_pruning_leaves_what_was_prepared_alone(digits, prepared, pruned) -> None:
+    assert not removed_weights(pruned).any()
+    again = digits.prune(prepared)
+    assert same_masks(again, pruned)
+    for name, value in pruned.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name])
+
+
+def test_the_same_seed_gives_the_same_masks(digits, pruned) -> None:
+    again = digits.prune(digits.prepare(PruneRecipe(BLOCK, BLOCK)))
+    assert same_masks(again, pruned)
+
+
+def test_another_seed_gives_other_random_masks(digits) -> None:
+    found = [
+        digits.prune(digits.prepare(PruneRecipe(32, 32, "random", "uniform", "none", seed)))
+        for seed in (1, 1, 2)
+    ]
+    assert same_masks(found[0], found[1])
+    assert not same_masks(found[0], found[2])
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["cycles=0.55"],
+        ["energy=0.6"],
+        ["macs=0.5"],
+        ["cycles=0.6", "energy=0.55"],
+        ["latency=0.6", "macs=0.9"],
+    ],
+    ids=",".join,
+)
+def test_every_budget_is_met_and_one_binds(digits, prepared, texts) -> None:
+    budgets = parse_budgets(texts)
+    pruned = digits.prune(prepared, budgets)
+    dense = digits.exact.cost(digits.workload)
+    simulated = digits.exact.cost(digits.workload.with_masks(dict(pruned.masks)))
+    used = [budget.of(simulated) / budget.ceiling(dense) for budget in budgets]
+    assert max(used) <= 1
+    assert max(used) >= 0.995
+    assert simulated == pruned.outcome.cost
+
+
+@pytest.mark.parametrize("allocate", ["uniform", "lagrangian", "greedy"])
+def test_other_allocators_meet_it_too_and_lose_no_less(digits, prepared, pruned, allocate) -> None:
+    recipe = replace(prepared.recipe, allocate=allocate)
+    other = digits.prune(replace(prepared, recipe=recipe))
+    dense = digits.exact.cost(digits.workload)
+    assert 0.99 * 0.55 < other.outcome.cost.cycles / dense.cycles <= 0.55
+    assert other.outcome.loss >= pruned.outcome.loss * (1 - 1e-9)
+
+
+def test_curves_are_monotone_and_in_nats(prepared) -> None:
+    for curve in prepared.curves.values():
+        assert curve.unit == "nats"
+        assert curve.loss[0] == 0
+        assert (np.diff(curve.loss) >= 0).all()
+
+
+def test_correction_brings_curves_to_what_was_measured(digits, prepared) -> None:
+    """Twice corrected is once corrected, at the two sparsities where it was measured."""
+    name = "blocks.1.mlp.fc2"
+    obs = {name: prepared.obs[name]}
+    raw = obs[name].curve(name)
+    once = corrected(prepared.model, digits.images, obs, {name: raw})[name]
+    weight = prepared.model.get_submodule(name).weight
+    kept = weight.detach().clone()
+    reference = reference_logits(prepared.model, digits.images)
+    for fraction in (0.5, 0.8):
+        removed = round(fraction * raw.blocks)
+        with torch.no_grad():
+            weight.copy_(torch.from_numpy(obs[name].weights_at(removed)))
+        measured = quality(prepared.model, digits.images, reference).kl_nats
+        assert once.loss[removed] >= measured * (1 - 1e-6)  # the running maximum may lift it
+        with torch.no_grad():
+            weight.copy_(kept)
+    again = corrected(prepared.model, digits.images, obs, {name: once})[name]
+    assert np.allclose(again.loss, once.loss, rtol=1e-3, atol=1e-12)
+    assert torch.equal(weight, kept)
+
+
+def test_compensation_helps(digits, pruned) -> None:
+    test = load_dataset("digits", "test")
+    reference = reference_logits(digits.model, test)
+    plain = digits.prune(digits.prepare(PruneRecipe(BLOCK, BLOCK, "block-obs", "knapsack", "none")))
+    full, bare = (quality(p.model, test, reference) for p in (pruned, plain))
+    assert 0 < full.kl_nats < 0.01 < bare.kl_nats
+    assert full.top1 >= 0.97
+    assert full.top1 > bare.top1
+    assert pruned.coupled > 0
+    assert {layer.name for layer in pruned.report} == set(pruned.masks)
+
+
+def test_no_layer_of_lpvit_loses_more_than_its_cap(digits) -> None:
+    prepared = digits.prepare(lpvit_recipe(BLOCK, BLOCK))
+    budgets = parse_budgets(["macs=0.15"])
+    capped = digits.prune(prepared, budgets)
+    assert max(1 - mask.density for mask in capped.masks.values()) <= 0.95 + 1e-9
+    assert digits.exact.cost(digits.workload.with_masks(dict(capped.masks))) == capped.outcome.cost
+    with pytest.raises(LspsimError, match=r"macs=0.04.*least"):
+        digits.prune(prepared, parse_budgets(["macs=0.04"]))
+
+
+@pytest.mark.parametrize("score", SCORE_NAMES)
+def test_every_score_prunes(tmp_path, score: str) -> None:
+    model = load_model(str(tiny_card(tmp_path)))
+    workload = workload_from_model(model)
+    compensate = "full" if score == "block-obs" else "least-squares"
+    recipe = PruneRecipe(8, 8, score, "knapsack", compensate)
+    images = load_dataset("digits", "calibration", 16)
+    hardware = chip(8)
+    fast, exact = SimulatorCost(hardware, "analytic"), SimulatorCost(hardware)
+    told: list[str] = []
+    ready = prepare(model, images, workload, recipe, batch_size=8, tell=told.append)
+    pruned = prune(ready, workload, parse_budgets(["macs=0.6"]), fast, exact, tell=told.append)
+    assert not removed_weights(pruned).any()
+    assert pruned.sparsity > 0.3
+    assert told[-1] == "compensating"
+
+
+@pytest.mark.parametrize("score", ["block-obs", "l1", "lpvit"])
+def test_blocks_that_straddle_heads_are_refused_for_every_score(digits, score: str) -> None:
+    recipe = PruneRecipe(48, 48, score, "uniform", "none")
+    with pytest.raises(LspsimError, match=r"does not divide the head dimension 64"):
+        digits.prepare(recipe)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"score": "l3"}, "there is no score 'l3'; known are"),
+        ({"compensate": "prayer"}, "there is no compensation 'prayer'; known are none, bias"),
+        ({"score": "l1"}, "goes with score 'block-obs', not 'l1'"),
+    ],
+)
+def test_recipes_that_mean_nothing(options, words: str) -> None:
+    with pytest.raises(LspsimError, match=words):
+        PruneRecipe(32, 32, **options)
