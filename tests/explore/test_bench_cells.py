@@ -1,0 +1,90 @@
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from lspsim.explore.bench_cells import (
+    FULL,
+    HEADLINES,
+    LPVIT,
+    RANDOM,
+    UNIFORM_ONLY,
+    Cell,
+    Method,
+    distilled_cells,
+    grid,
+    quick_cells,
+)
+
+
+def test_the_grid_holds_what_was_asked_for():
+    cells = grid()
+    assert len(set(cells)) == len(cells)
+    assert {c.method.score for c in cells} == {
+        "random", "l1", "wanda", "taylor", "lpvit", "fisher", "block-obs",
+    }  # fmt: skip
+    assert {c.method.allocate for c in cells} == {"uniform", "greedy", "lagrangian", "knapsack"}
+    assert {c.sparsity for c in cells} == {50, 70, 80, 90}
+    assert {c.block for c in cells} == {"16x16", "32x32"}
+    assert set(HEADLINES) <= {c.method for c in cells}
+
+
+def test_random_masks_are_repeated_more_often():
+    seeds = Counter(c.method for c in grid((((16, 16)),), (80,)))
+    assert seeds[RANDOM] == 10
+    assert seeds[FULL] == seeds[LPVIT] == 3
+
+
+def test_only_what_compares_across_layers_is_shared_between_them():
+    for cell in grid():
+        if cell.method.score in UNIFORM_ONLY:
+            assert cell.method.allocate == "uniform"
+        if cell.method.compensate in ("obs", "full"):
+            assert cell.method.score == "block-obs"
+
+
+def test_headlines_come_first_and_at_70_and_80_per_cent():
+    cells = grid()
+    first = cells[:16]
+    assert {c.method for c in first} == set(HEADLINES)
+    assert {c.sparsity for c in first} == {70, 80}
+    assert {c.seed for c in first} == {0}
+    last_headline = max(i for i, c in enumerate(cells) if c.headline and c.seed < 3)
+    assert all(c.headline for c in cells[: last_headline + 1])
+
+
+def test_cells_of_one_preparation_are_neighbours():
+    cells = [c for c in grid() if c.headline and c.seed == 0 and c.sparsity in (70, 80)]
+    changes = sum(a.preparation != b.preparation for a, b in pairwise(cells))
+    assert changes + 1 == len({c.preparation for c in cells})
+
+
+def test_lpvit_keeps_its_cap():
+    assert Cell(LPVIT, 16, 16, 80).recipe.most == 0.95
+    assert Cell(FULL, 16, 16, 80).recipe.most == 1.0
+
+
+def test_quick_and_distilled_cells():
+    assert len(quick_cells()) == 8
+    distilled = distilled_cells()
+    assert 5 <= len(distilled) <= 6
+    assert all(c.distilled for c in distilled)
+    assert 0 in {c.sparsity for c in distilled}  # the control: dense, trained as long
+
+
+@pytest.mark.parametrize(
+    ("method", "meaningful"),
+    [
+        (Method("l1", "none", "knapsack"), False),
+        (Method("random", "full", "uniform"), False),
+        (Method("fisher", "bias", "greedy"), True),
+        (Method("block-obs", "full", "uniform"), True),
+    ],
+)
+def test_which_parts_go_together(method, meaningful):
+    assert method.meaningful == meaningful
+
+
+def test_keys_tell_all_cells_apart():
+    cells = [*grid(), *distilled_cells()]
+    assert len({c.key for c in cells}) == len(cells)
