@@ -60,8 +60,6 @@ def finetune(
         shards=shards,
         resume=not restart,
     )
-    top1 = record.pruned.top1
-    dense = record.dense.top1
-    typer.echo(
-        f"written: {out} (top-1 {100 * (top1 or 0):.2f} %, dense {100 * (dense or 0):.2f} %)"
-    )
+    top1, dense = record.pruned.top1, record.dense.top1
+    scores = "" if top1 is None or dense is None else f"top-1 {top1:.2%}, dense {dense:.2%}, "
+    typer.echo(f"written: {out} ({scores}KL to dense {record.pruned.kl_nats:.4f} nats)")

@@ -72,6 +72,13 @@ class Points:
 
         places = [self.directory / _folder(recipe, budgets) for budgets in points]
         finished = {place: self._finished(place, study, recipe) for place in places}
+        if not study.named:
+            outputs, classes = study.reference.shape[1], len(study.test.classes)
+            typer.echo(
+                f"note: {study.model_name} has {outputs} outputs, {study.test.name} {classes} "
+                "classes: KL to the dense model is measured, top-1 is not",
+                err=True,
+            )
         prepared = None
         for place, budgets in zip(places, points, strict=True):
             known = finished[place]
@@ -105,6 +112,8 @@ class Points:
             and record.provenance.get("most_removed_per_layer") == recipe.most
             and record.provenance.get("calibration_images") == len(study.calibration)
             and record.seed == recipe.seed
+            and record.provenance.get("basis", "own")
+            == (recipe.basis if recipe.compensate == "full" else "own")
             and record.pruned.images == len(study.test)
         )
         if not same:

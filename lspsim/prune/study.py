@@ -51,6 +51,11 @@ class Study:
     """Where the dense model's weights came from; goes into every record."""
 
     @property
+    def named(self) -> bool:
+        """Whether the model's outputs are the images' classes, so that top-1 means something."""
+        return int(self.reference.shape[1]) == len(self.test.classes)
+
+    @property
     def fast(self) -> SimulatorCost:
         """The cost model in the loop."""
         return SimulatorCost(self.hardware, "analytic")
@@ -90,15 +95,24 @@ def open_study(
     Raises
     ------
     ModelError
-        When model or data cannot be loaded, or do not fit each other.
+        When model or data cannot be loaded, or do not fit each other: images of
+        another size, more classes than outputs. With more outputs than classes
+        (an ImageNet model on somebody's folder) there is no top-1, only KL.
     """
     model = dense_model(model_name, checkpoint, pretrained, seed)
     workload = workload_from_model(model)
     calibration = load_dataset(data, "calibration", calibration_images, seed=seed, model=model)
     test = load_dataset(data, "test", test_images, model=model)
+    _check_fit(model, test)
     reference = reference_logits(model, test)
+    if reference.shape[1] < len(test.classes):
+        raise ModelError(
+            f"{model_name} has {reference.shape[1]} outputs and {data} {len(test.classes)} "
+            "classes; take a model that was trained on these"
+        )
     dense_cost = SimulatorCost(hardware, "event").cost(workload)
-    figures = measured(dense_cost, quality(model, test, reference))
+    named = reference.shape[1] == len(test.classes)
+    figures = measured(dense_cost, quality(model, test, reference), named)
     weights = weights_record(model, checkpoint, pretrained)
     return Study(
         model_name,
@@ -157,14 +171,25 @@ def dense_of(record: PointRecord) -> nn.Module:
     return model
 
 
-def measured(cost: Cost, found: Quality) -> Measured:
-    """Put cost and quality into one record."""
+def _check_fit(model: nn.Module, images: ImageSet) -> None:
+    """Refuse images of another size than the model's, where it has one."""
+    wanted = getattr(getattr(model, "patch_embed", None), "img_size", None)
+    height, width = images.first(1).images.shape[2:]
+    if wanted is not None and tuple(wanted) != (height, width):
+        raise ModelError(
+            f"the model takes images of {wanted[0]}x{wanted[1]} pixels, {images.name} has "
+            f"{height}x{width}; take a model of that size, or a folder, whose images are resized"
+        )
+
+
+def measured(cost: Cost, found: Quality, named: bool = True) -> Measured:
+    """Put cost and quality into one record; no top-1 where outputs are not the classes."""
     return Measured(
         cycles=cost.cycles,
         latency_s=cost.latency_s,
         energy_pj=cost.energy_pj,
         macs=cost.macs,
-        top1=found.top1,
+        top1=found.top1 if named else None,
         kl_nats=found.kl_nats,
         images=found.images,
     )
@@ -207,7 +232,7 @@ def run_point(
         seed=recipe.seed,
         sparsity=pruned.sparsity,
         dense=study.dense,
-        pruned=measured(outcome.cost, found),
+        pruned=measured(outcome.cost, found, study.named),
         allocation=AllocationRecord(
             loss=outcome.loss,
             bound=allocation.bound if math.isfinite(allocation.bound) else None,
@@ -236,6 +261,7 @@ def run_point(
             "binding": list(outcome.binding),
             "table_error": {kind: float(e) for kind, e in outcome.table_error.items()},
             "coupled_blocks": pruned.coupled,
+            "basis": recipe.basis if recipe.compensate == "full" else "own",
             "images_lost": found.lost,
             "images_won": found.won,
             "mcnemar_p": found.p_value,

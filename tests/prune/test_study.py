@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from lspsim.errors import ModelError
 from lspsim.models import cached_workload, load_model, load_state, masks_from_weights
 from lspsim.models.data import load_dataset
+from lspsim.models.load import CARD_SCHEMA
 from lspsim.prune.budgets import parse_budgets
 from lspsim.prune.finetune import digest
 from lspsim.prune.measure import quality, reference_logits
@@ -144,10 +145,40 @@ def test_untrained_models_are_the_same_for_the_same_seed() -> None:
     assert made[0] == made[1] != made[2]
 
 
-def test_a_model_of_other_classes_is_refused(tmp_path) -> None:
-    card = tiny_card(tmp_path)
-    content = json.loads(card.read_text())
-    content["architecture"]["num_classes"] = 7
-    card.write_text(json.dumps(content))
-    with pytest.raises(ModelError, match=r"2 of another shape"):
-        open_study(str(card), "digits", chip(8))
+def card_with(folder, **changes):
+    """Write a tiny card and weights with another architecture."""
+    folder.mkdir()
+    card = folder / "other.json"
+    architecture = TINY | changes
+    model = vit_cases.vit(0, **architecture)
+    save_file(
+        {name: value.contiguous() for name, value in model.state_dict().items()},
+        folder / "other.safetensors",
+    )
+    card.write_text(json.dumps({"schema": CARD_SCHEMA, "architecture": architecture}))
+    return str(card)
+
+
+def test_models_that_do_not_fit_the_images_are_refused(tmp_path) -> None:
+    with pytest.raises(ModelError, match=r"7 outputs and digits 10 classes"):
+        open_study(card_with(tmp_path / "seven", num_classes=7), "digits", chip(8))
+    with pytest.raises(ModelError, match=r"takes images of 64x64 pixels, digits has 32x32"):
+        open_study(card_with(tmp_path / "large", img_size=64), "digits", chip(8))
+
+
+def test_more_outputs_than_classes_leave_kl_but_no_top1(tmp_path) -> None:
+    study = open_study(
+        card_with(tmp_path / "many", num_classes=12),
+        "digits",
+        chip(8),
+        calibration_images=8,
+        test_images=20,
+    )
+    assert not study.named
+    assert study.dense.top1 is None
+    recipe = PruneRecipe(8, 8, "l1", "uniform", "bias")
+    prepared = prepare(study.model, study.calibration, study.workload, recipe)
+    record = run_point(study, prepared, parse_budgets(["macs=0.5"])).record
+    assert record.pruned.top1 is None
+    assert record.pruned.kl_nats is not None
+    assert record.pruned.kl_nats > 0
