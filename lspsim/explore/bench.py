@@ -39,6 +39,9 @@ from lspsim.workload.generate import prunable_names
 
 Tell = Callable[[str], None]
 
+BATCH = 64
+"""Test images per forward pass: more do not fit the caches of a core."""
+
 KEPT_PREPARATIONS = 3
 """How many are held at a time: block-OBS keeps the updates of every removal."""
 
@@ -129,7 +132,7 @@ class Bench:
         named: list[torch.Tensor] = []
         hook = network.register_forward_hook(lambda _, __, y: named.append(y.argmax(1).cpu()))
         try:
-            found = quality(network, test, reference)
+            found = quality(network, test, reference, BATCH)
         finally:
             hook.remove()
         measure_s = time.perf_counter() - start
@@ -154,7 +157,7 @@ class Bench:
                 labels=test.labels[known:],
                 read=lambda numbers: test.read(np.asarray(numbers) + known),
             )
-            new = reference_logits(self.model, rest)
+            new = reference_logits(self.model, rest, BATCH)
             self._dense = torch.cat([self._dense.reshape(-1, new.shape[1]), new])
         return test
 
