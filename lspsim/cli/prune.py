@@ -13,6 +13,8 @@ Score = Literal["random", "l1", "wanda", "taylor", "fisher", "lpvit", "block-obs
 Allocate = Literal["uniform", "lagrangian", "knapsack", "greedy"]
 Compensate = Literal["none", "bias", "least-squares", "obs", "full"]
 
+Basis = Literal["permute", "rotate"]
+
 PrunedModel = Annotated[
     str,
     typer.Argument(
@@ -88,6 +90,13 @@ def prune(
             "block-OBS and refit (with --score block-obs)."
         ),
     ] = "full",
+    basis: Annotated[
+        Basis,
+        typer.Option(
+            help="With --compensate full: permute sorts the channels of MLPs and heads, rotate "
+            "also turns those of heads and of the residual stream."
+        ),
+    ] = "rotate",
     images: Annotated[int, typer.Option(min=8, help="Calibration images.")] = 128,
     test_images: Annotated[
         int | None, typer.Option(min=1, help="Test images; default: all.", show_default=False)
@@ -119,7 +128,14 @@ def prune(
     budgets = [parse_budgets(point) for point in budget_points(budget)]
     most = CAP if score == "lpvit" else 1.0
     recipe = PruneRecipe(
-        block.block_out, block.block_in, score, allocate, compensate, seed, most=most
+        block.block_out,
+        block.block_in,
+        score,
+        allocate,
+        compensate,
+        seed,
+        most=most,
+        basis=basis,
     )
     hardware = hardware_of(hw, settings)
     points = Points(out)

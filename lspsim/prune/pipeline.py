@@ -28,13 +28,16 @@ from lspsim.prune.curves import LayerCurve
 from lspsim.prune.scores import SCORES, score
 from lspsim.prune.scores.grid import block_grids
 from lspsim.prune.scores.lpvit import CAP
-from lspsim.prune.transforms import find_permutations, permute
+from lspsim.prune.transforms.rebase import rebase
+from lspsim.prune.transforms.residual import residual_obstacle
 from lspsim.simulate.cost import CostModel
 from lspsim.workload import BlockMask, Workload
 from lspsim.workload.generate import prunable_names
 
 Compensation = Literal["none", "bias", "least-squares", "obs", "full"]
 """`full`: block-OBS in loss units, permuted, coupled, then refitted."""
+
+Basis = Literal["permute", "rotate"]
 
 BLOCK_OBS = "block-obs"
 SCORE_NAMES: tuple[str, ...] = (*SCORES, BLOCK_OBS)
@@ -63,6 +66,9 @@ class PruneRecipe:
         Largest fraction of a layer's blocks that may go.
     damping
         Relative to the mean diagonal of each layer's Gram.
+    basis
+        Of `full`: "permute" sorts the channels of MLPs and heads; "rotate" turns
+        those of heads and of the residual stream as well (docs/decisions/0007).
     """
 
     block_out: int
@@ -73,6 +79,7 @@ class PruneRecipe:
     seed: int = 0
     most: float = 1.0
     damping: float = 0.01
+    basis: Basis = "rotate"
 
     def __post_init__(self) -> None:
         if self.score not in SCORE_NAMES:
@@ -107,7 +114,7 @@ class Prepared:
 
     recipe: PruneRecipe
     model: nn.Module
-    """The dense model, permuted where the recipe asks for it: its function is the same."""
+    """The dense model, in another basis where the recipe asks for it: its function is the same."""
     images: ImageSet
     layers: tuple[str, ...]
     curves: Mapping[str, LayerCurve]
@@ -171,11 +178,18 @@ def prepare(
     layers = tuple(prunable_names(workload))
     block_grids(model, layers, recipe.block_out, recipe.block_in)  # refuses a size that misfits
     if recipe.compensate == "full":
-        say("permuting hidden units")
+        say("finding bases in which blocks are cheap")
         found = collect(
             model, images.batches(batch_size), layers, {"gram", "row_gain"}, seed=recipe.seed
         )
-        model = permute(model, find_permutations(model, found, recipe.damping))
+        turn = recipe.basis == "rotate"
+        model, _ = rebase(
+            model,
+            found,
+            heads="rotate" if turn else "permute",
+            residual=turn and not residual_obstacle(model),
+            damping=recipe.damping,
+        )
     if recipe.score != BLOCK_OBS:
         say(f"scoring blocks: {recipe.score}")
         curves = score(
