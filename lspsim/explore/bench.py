@@ -234,6 +234,7 @@ class Bench:
             sparsity_target=cell.sparsity,
             seed=cell.seed,
             distilled=cell.distilled,
+            basis=cell.recipe.basis if cell.method.compensate == "full" else "own",
             images=found.images,
             top1_dense=before,
             top1=found.top1,

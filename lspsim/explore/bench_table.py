@@ -40,6 +40,8 @@ class Row:
         Names, as the command took them.
     score, compensate, allocate, block, sparsity_target, seed, distilled
         The cell; the target is in per cent of the prunable weights' MACs.
+    basis
+        In which `full` cuts blocks ("permute", "rotate"); "own" for all others.
     images
         Test images that the figures are over.
     top1_dense, top1
@@ -84,6 +86,7 @@ class Row:
     sparsity_target: int
     seed: int
     distilled: bool
+    basis: str
     images: int
     top1_dense: _Share
     top1: _Share

@@ -53,6 +53,7 @@ def row(cell: Cell, right: np.ndarray, dense: np.ndarray, kl: float = 0.1) -> Ro
         sparsity_target=cell.sparsity,
         seed=cell.seed,
         distilled=cell.distilled,
+        basis="own",
         images=len(right),
         top1_dense=float(dense.mean()),
         top1=float(right.mean()),
