@@ -110,6 +110,7 @@ class Points:
             and record.provenance.get("hardware_digest") == study.hardware.digest
             and record.provenance.get("weights_digest") == study.weights["weights_digest"]
             and record.provenance.get("most_removed_per_layer") == recipe.most
+            and record.provenance.get("basis") in (None, recipe.basis)
             and record.provenance.get("calibration_images") == len(study.calibration)
             and record.seed == recipe.seed
             and record.provenance.get("basis", "own")
@@ -119,7 +120,7 @@ class Points:
         if not same:
             raise ResultError(
                 f"{place} holds a point of another study ({record.model} on {record.hardware}, "
-                f"{record.data}, seed {record.seed}, "
+                f"{record.data}, seed {record.seed}, basis {record.provenance.get('basis')}, "
                 f"{record.provenance.get('calibration_images')} calibration and "
                 f"{record.pruned.images} test images); choose another --out, or remove it"
             )
@@ -198,6 +199,6 @@ def _cells(record: PointRecord) -> tuple[str, ...]:
         f"{100 * pruned.macs / dense.macs:.1f} %",
         top1,
         drop,
-        "-" if pruned.kl_nats is None else f"{pruned.kl_nats:.4f}",
+        "-" if pruned.kl_nats is None else f"{pruned.kl_nats:.2g}",
         "-" if gap is None else f"{100 * gap:.2f} %",
     )

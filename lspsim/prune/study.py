@@ -257,6 +257,7 @@ def run_point(
             **study.weights,
             "most_removed_per_layer": recipe.most,
             "damping": recipe.damping,
+            "basis": recipe.basis if recipe.compensate == "full" else None,
             "used_of_budget": {kind: float(used) for kind, used in outcome.used.items()},
             "binding": list(outcome.binding),
             "table_error": {kind: float(e) for kind, e in outcome.table_error.items()},

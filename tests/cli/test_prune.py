@@ -230,6 +230,9 @@ def test_out_in_the_way_of_something_else(run, refused, words, tmp_path):
     for other in (("--seed", "1"), ("--images", "24"), ("--set", "clock=800 MHz")):
         assert "another study" in refused(*words, *score, *other)
     assert content(tmp_path / "points") == before
+    full = ("--budget", "macs=0.7", "--out", tmp_path / "full", "--basis")
+    assert run(*words[:-2], *full, "rotate").code == 0
+    assert "another study" in refused(*words[:-2], *full, "permute")
     (place,) = (tmp_path / "points").iterdir()
     (place / "notes.txt").write_text("mine")
     (place / RECORD).unlink()
