@@ -90,7 +90,7 @@ PRESETS: Mapping[str, TrainConfig] = {
     "glyphs": TrainConfig(
         dataset="glyphs",
         recipe=Recipe(
-            epochs=24,
+            epochs=20,
             learning_rate=1e-3,
             weight_decay=0.05,
             betas=(0.9, 0.99),

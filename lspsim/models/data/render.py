@@ -1,10 +1,10 @@
 """Draw characters as small noisy photographs: many per second, the same ones every time.
 
 Each character of each font is drawn once, large, into an atlas. An image is
-one atlas entry seen through a random affine map, in a random colour before a
-random background, with a bar across it, blur and noise. All random numbers of
-an image are rows of two streams, so image `i` does not depend on how many are
-drawn.
+one atlas entry seen through a random affine map: light ink of a random colour
+on dark paper of another, with coarse clutter, sometimes a gap across, and
+noise. All random numbers of an image are rows of two streams, so image `i`
+does not depend on how many are drawn.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _streams(entropy: Sequence[int]) -> list[np.random.SeedSequence]:
     return np.random.SeedSequence(list(entropy)).spawn(2)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def glyph_atlas(characters: str, fonts: tuple[str, ...]) -> torch.Tensor:
     """Return float32 `[fonts * characters, 1, 64, 64]`: ink in [0, 1], each drawing centred."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -184,7 +184,7 @@ def _place(ink: torch.Tensor, u: torch.Tensor, signed: torch.Tensor, d: Distorti
         ],
         1,
     )
-    # one image spans _ATLAS * (SIDE / 32) atlas pixels at zoom 1: a capital is about 15 px high
+    # at zoom 1 an image shows a whole entry: a capital of 29 entry pixels is 15 pixels high
     shift = signed[:, 6:8] * (2 * d.shift / SIDE)
     offset = -(theta @ shift[:, :, None])
     grid = torch.nn.functional.affine_grid(
