@@ -96,7 +96,9 @@ def readme_commands():
 
 def test_readme_has_two_commands_and_ci_runs_the_second():
     main_job, tests = readme_commands()
-    assert "lspsim simulate deit_base_patch16_224 --hw edge_32x32" in main_job
+    assert main_job.endswith("&& .venv/bin/lspsim demo")
+    simulating = ".venv/bin/lspsim simulate deit_base_patch16_224 --hw edge_32x32 --sparsity 0.5"
+    assert simulating in (ROOT / "README.md").read_text()
     assert tests.endswith("-m pytest")
     assert tests in (ROOT / ".ci" / "run").read_text().splitlines()
 

@@ -110,11 +110,10 @@ class Points:
             and record.provenance.get("hardware_digest") == study.hardware.digest
             and record.provenance.get("weights_digest") == study.weights["weights_digest"]
             and record.provenance.get("most_removed_per_layer") == recipe.most
-            and record.provenance.get("basis") in (None, recipe.basis)
             and record.provenance.get("calibration_images") == len(study.calibration)
             and record.seed == recipe.seed
-            and record.provenance.get("basis", "own")
-            == (recipe.basis if recipe.compensate == "full" else "own")
+            and record.provenance.get("basis")
+            == (recipe.basis if recipe.compensate == "full" else None)
             and record.pruned.images == len(study.test)
         )
         if not same:
@@ -136,7 +135,7 @@ class Points:
         elif fmt == "csv":
             print_rows(rows)
         else:
-            print_table(_HEADER, [_cells(record) for record in self.records])
+            print_table(HEADER, [_cells(record) for record in self.records])
 
 
 def _folder(recipe: PruneRecipe, budgets: Sequence[Budget]) -> str:
@@ -167,7 +166,7 @@ def _row(record: PointRecord) -> dict[str, object]:
     }
 
 
-_HEADER = (
+HEADER = (
     "budget",
     "method",
     "block",

@@ -1,10 +1,14 @@
 """`lspsim demo`: the table and the front."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("torch")
 
 from lspsim.cli import demo
+from lspsim.cli.points import HEADER
 from lspsim.explore import read_records
 from tests.prune.loop_cases import tiny_card
 
@@ -37,6 +41,16 @@ def test_table_points_and_front(run, quick, tmp_path):
     again = run("demo", "--out", out)
     assert again.out == answer.out
     assert again.err.count("kept: ") == 4
+
+
+def test_the_readme_shows_this_demo():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```text\n(budget .*?)\n```", readme, re.DOTALL | re.MULTILINE)
+    header, *rows = shown.splitlines()
+    assert re.split(r"\s{2,}", header.strip()) == list(HEADER)
+    budgets = [f"cycles={fraction}" for fraction in demo.FRACTIONS]
+    assert [row.split()[0] for row in rows] == 2 * budgets
+    assert [row.split()[1] for row in rows] == ["lpvit"] * 4 + ["block-obs"] * 4
 
 
 def test_its_help_says_what_it_does_not_show(run):
