@@ -262,7 +262,6 @@ def run_point(
             "binding": list(outcome.binding),
             "table_error": {kind: float(e) for kind, e in outcome.table_error.items()},
             "coupled_blocks": pruned.coupled,
-            "basis": recipe.basis if recipe.compensate == "full" else "own",
             "images_lost": found.lost,
             "images_won": found.won,
             "mcnemar_p": found.p_value,
