@@ -20,9 +20,6 @@ UNIFORM_ONLY = ("random", "l1", "wanda")
 """Scores that rank blocks within a layer only: a count, a weight, an output norm of one
 layer says nothing about another's, so sharing sparsity between layers by them is refused."""
 
-LPVIT_CAP = 0.95
-"""Most of a layer that LPViT removes (Xu et al., ECCV 2024, arXiv 2407.02068)."""
-
 SEEDS = 3
 RANDOM_SEEDS = 10
 """Repetitions with other calibration images; of random masks more, as they vary more."""
@@ -109,6 +106,7 @@ class Cell:
     def recipe(self) -> PruneRecipe:
         """The same as `prune` takes it."""
         from lspsim.prune.pipeline import PruneRecipe
+        from lspsim.prune.scores.lpvit import CAP
 
         return PruneRecipe(
             self.block_out,
@@ -117,7 +115,7 @@ class Cell:
             self.method.allocate,  # type: ignore[arg-type]
             self.method.compensate,  # type: ignore[arg-type]
             self.seed,
-            most=LPVIT_CAP if self.method.score == "lpvit" else 1.0,
+            most=CAP if self.method.score == "lpvit" else 1.0,
         )
 
 
