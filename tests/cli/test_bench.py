@@ -76,3 +76,25 @@ def test_another_model_is_not_mixed_in(bench, refused, card, tmp_path):
     bench("--score", "l1", "--cells", 1)
     words = ("--model", "lspsim/deit_digits", "--data", "digits", "--out", tmp_path / "b.csv")
     assert "name another --out" in refused("bench", "pruning", *words, *FEW)
+
+
+def test_ctrl_c_keeps_what_is_finished(bench, tmp_path, monkeypatch):
+    from lspsim.explore.bench import Bench
+
+    measure = Bench.measure
+
+    def interrupted(self, cell):
+        if cell.sparsity == 50:
+            raise KeyboardInterrupt
+        return measure(self, cell)
+
+    words = ("--headlines", "--score", "random", "--random-seeds", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Bench, "measure", interrupted)
+        stopped = bench(*words)
+    assert stopped.code == 130
+    path = tmp_path / "b.csv"
+    assert [row["sparsity_target"] for row in rows_of(path)] == ["70"]
+    assert path.with_suffix(".md").exists()
+    assert bench(*words).code == 0
+    assert [row["sparsity_target"] for row in rows_of(path)] == ["70", "50"]
