@@ -108,7 +108,7 @@ def pruning(
     headlines: Annotated[
         bool, typer.Option("--headlines", help="Only the methods that claims are made about.")
     ] = False,
-    images: Annotated[int, typer.Option(min=8, help="Calibration images.")] = 128,
+    images: Annotated[int, typer.Option(min=8, help="Calibration images.")] = 256,
     test_images: Annotated[
         int | None,
         typer.Option(

@@ -60,7 +60,7 @@ class Sizes:
         Training images per epoch; None = the data set's own number.
     """
 
-    calibration: int = 128
+    calibration: int = 256
     headline: int = 12_000
     other: int = 3_072
     distillation: int | None = None
