@@ -127,8 +127,8 @@ def markdown(table: Table) -> str:
         "",
         "Sparsity is a budget of multiply-accumulates: the share of the prunable weights' MACs "
         "that must go (for a ViT the same as the share of prunable weights). Calibration, "
-        "validation and test images are drawn apart, and nothing was chosen by the test images. "
-        "None of this says anything about ImageNet.",
+        "validation and test images are drawn apart; [README.md](README.md) says which choice "
+        "was not blind to the test images. None of this says anything about ImageNet.",
     ]
     for grid in grids(table):
         lines += ["", f"## {grid.title}", "", grid.note, "", *_markdown_table(grid)]
