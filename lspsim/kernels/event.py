@@ -35,6 +35,19 @@ from lspsim.kernels.pace import fold_gap, fold_pace
 FAR = np.int64(2**60)
 
 
+@njit(cache=True, inline="always")
+def receive(need, act_next, act_end, a_segment, a_cycles, a_after, seg_end, consumed):
+    """Play the activation channel up to transfer `need`; return (next transfer, channel end)."""
+    while act_next <= need:
+        if a_segment[act_next] > 0:
+            act_end = max(act_end, seg_end[a_segment[act_next] - 1])
+        if a_after[act_next] >= 0:
+            act_end = max(act_end, consumed[a_after[act_next]])
+        act_end += a_cycles[act_next]
+        act_next += 1
+    return act_next, act_end
+
+
 @njit(cache=True, nogil=True)
 def run_alone(
     rows,
@@ -79,7 +92,6 @@ def run_alone(
     position = np.int64(0)  # queued mod slots
     base_position = np.int64(0)
     act_end = np.int64(0)
-    act_arrival = np.int64(0)
     act_next = 0
     t0 = np.int64(0)
     v = 0
@@ -109,15 +121,10 @@ def run_alone(
                 arrived = t0
                 if v_fold_start[at] >= 0:
                     need = needs[v_fold_start[at]]
-                    while act_next <= need:
-                        if a_segment[act_next] > 0:
-                            act_end = max(act_end, seg_end[a_segment[act_next] - 1])
-                        if a_after[act_next] >= 0:
-                            act_end = max(act_end, consumed[a_after[act_next]])
-                        act_end += a_cycles[act_next]
-                        act_next += 1
-                        act_arrival = act_end + latency
-                    arrived = act_arrival
+                    act_next, act_end = receive(
+                        need, act_next, act_end, a_segment, a_cycles, a_after, seg_end, consumed
+                    )
+                    arrived = act_end + latency
                 bank = bank_odd if banked & 1 else bank_even
                 if ideal:
                     bank = t0
@@ -167,15 +174,10 @@ def run_alone(
                     streamed = t0
                     if v_fold_start[at] >= 0:
                         need = needs[v_fold_start[at]]
-                        while act_next <= need:
-                            if a_segment[act_next] > 0:
-                                act_end = max(act_end, seg_end[a_segment[act_next] - 1])
-                            if a_after[act_next] >= 0:
-                                act_end = max(act_end, consumed[a_after[act_next]])
-                            act_end += a_cycles[act_next]
-                            act_next += 1
-                            act_arrival = act_end + latency
-                        streamed = act_arrival
+                        act_next, act_end = receive(
+                            need, act_next, act_end, a_segment, a_cycles, a_after, seg_end, consumed
+                        )
+                        streamed = act_end + latency
                     s = max(s_base, arrived, streamed, bank)
                     wait = s - s_base
                     if wait > 0:
@@ -224,15 +226,17 @@ def run_alone(
                         streamed = t0
                         if v_fold_start[at] >= 0:
                             need = needs[v_fold_start[at] + i]
-                            while act_next <= need:
-                                if a_segment[act_next] > 0:
-                                    act_end = max(act_end, seg_end[a_segment[act_next] - 1])
-                                if a_after[act_next] >= 0:
-                                    act_end = max(act_end, consumed[a_after[act_next]])
-                                act_end += a_cycles[act_next]
-                                act_next += 1
-                                act_arrival = act_end + latency
-                            streamed = act_arrival
+                            act_next, act_end = receive(
+                                need,
+                                act_next,
+                                act_end,
+                                a_segment,
+                                a_cycles,
+                                a_after,
+                                seg_end,
+                                consumed,
+                            )
+                            streamed = act_end + latency
                         s = max(w + rows, after, streamed)
                         if i == 0:
                             s = max(s, bank)
