@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lspsim.cli.bench_studies import proxy
 from lspsim.cli.options import Format, FormatOption, block
 from lspsim.errors import LspsimError
 
@@ -47,6 +48,9 @@ def _numbers(text: str, option: str, least: int, most: int) -> list[int]:
             )
         found.append(int(part))
     return found
+
+
+app.command("proxy")(proxy)
 
 
 @app.callback()
@@ -100,14 +104,35 @@ def pruning(
         str, typer.Option("--block", metavar="A,B", help="Block sizes.")
     ] = "16x16,32x32",
     sparsity: Annotated[
-        str,
-        typer.Option(metavar="A,B", help="Per cent of the prunable weights' MACs that go."),
-    ] = "50,70,80,90",
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Per cent of the prunable weights' MACs that go [default: 50,70,80,90].",
+            show_default=False,
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions.")] = 3,
     random_seeds: Annotated[int, typer.Option(min=1, help="Repetitions of random masks.")] = 10,
     headlines: Annotated[
         bool, typer.Option("--headlines", help="Only the methods that claims are made about.")
     ] = False,
+    controls: Annotated[
+        bool,
+        typer.Option(
+            "--controls",
+            help="Instead: what else could explain a gain (random blocks in the turned basis, "
+            "other allocations, whole units, low rank, coupling), at 80 % unless --sparsity says.",
+        ),
+    ] = False,
+    rival: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Measure this smaller dense network, too (a model card of [bold]lspsim "
+            "train[/bold]).",
+            show_default=False,
+        ),
+    ] = None,
     images: Annotated[int, typer.Option(min=8, help="Calibration images.")] = 256,
     test_images: Annotated[
         int | None,
@@ -141,6 +166,7 @@ def pruning(
     from lspsim.explore.bench_table import Table
 
     sizes_of_blocks = [block(text) for text in blocks.split(",")]
+    asked_for = (score, compensate, allocate)
     methods = (
         _choices(score, known.SCORES, "--score"),
         _choices(compensate, known.COMPENSATIONS, "--compensate"),
@@ -150,15 +176,20 @@ def pruning(
     def wanted(cell: Cell) -> bool:
         method = cell.method
         parts = (method.score, method.compensate, method.allocate)
-        named = all(part in choice for part, choice in zip(parts, methods, strict=True))
+        named = all(
+            text is None or part in choice
+            for part, choice, text in zip(parts, methods, asked_for, strict=True)
+        )
         return named and (cell.headline or not headlines)
 
-    per_cents = _numbers(sparsity, "--sparsity", 1, 99)
-    found = (
-        known.quick_cells(sizes_of_blocks)
-        if quick
-        else known.grid(sizes_of_blocks, per_cents, seeds, random_seeds)
-    )
+    default = "80" if controls else "50,70,80,90"
+    per_cents = _numbers(sparsity or default, "--sparsity", 1, 99)
+    if controls:
+        found = known.control_cells(sizes_of_blocks, per_cents, seeds)
+    elif quick:
+        found = known.quick_cells(sizes_of_blocks)
+    else:
+        found = known.grid(sizes_of_blocks, per_cents, seeds, random_seeds)
     asked = [cell for cell in found if wanted(cell)]
     if distil:
         asked += [cell for cell in known.distilled_cells(sizes_of_blocks) if wanted(cell)]
@@ -173,6 +204,7 @@ def pruning(
         Sizes(images, headline_images, min(other_images, headline_images), distil_images),
         asked,
         cells,
+        rival,
     )
     _show(table, fmt)
     if failures:
@@ -180,7 +212,13 @@ def pruning(
 
 
 def _measure(
-    model: str, data: str, table: Table, sizes: Sizes, asked: Sequence[Cell], most: int | None
+    model: str,
+    data: str,
+    table: Table,
+    sizes: Sizes,
+    asked: Sequence[Cell],
+    most: int | None,
+    rival: str | None,
 ) -> list[str]:
     """Make what is missing under a progress bar; write the page, also after Ctrl-C.
 
@@ -203,6 +241,8 @@ def _measure(
         missing = bench.missing(asked)[:most]
         bar.update(task, total=len(missing))
         try:
+            if rival is not None:
+                bench.measure_rival(rival)
             for cell in missing:
                 try:
                     bench.measure(cell)

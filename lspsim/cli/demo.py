@@ -32,7 +32,7 @@ def demo(
     from lspsim.cli.points import Points
     from lspsim.hardware import load_hardware
     from lspsim.prune.budgets import parse_budgets
-    from lspsim.prune.pipeline import PruneRecipe, lpvit_recipe
+    from lspsim.prune.recipe import PruneRecipe, lpvit_recipe
     from lspsim.prune.study import open_study
 
     hardware = load_hardware(HARDWARE).with_values(ARRAY)

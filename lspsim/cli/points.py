@@ -12,7 +12,8 @@ import typer
 if TYPE_CHECKING:
     from lspsim.cli.options import Format
     from lspsim.prune.budgets import Budget
-    from lspsim.prune.pipeline import PruneRecipe, Tell
+    from lspsim.prune.pipeline import Tell
+    from lspsim.prune.recipe import PruneRecipe
     from lspsim.prune.record import PointRecord
     from lspsim.prune.study import Study
 
@@ -91,7 +92,13 @@ class Points:
                     study.model, study.calibration, study.workload, recipe, tell=tell
                 )
             point = run_point(study, prepared, budgets, tell)
-            write_point(place, point.record, point.pruned.model.state_dict(), point.pruned.masks)
+            write_point(
+                place,
+                point.record,
+                point.pruned.model.state_dict(),
+                point.pruned.masks,
+                permutations=prepared.permutations.arrays() if prepared.permutations else None,
+            )
             self.records.append(point.record)
             typer.echo(f"written: {place}", err=True)
 
@@ -112,8 +119,9 @@ class Points:
             and record.provenance.get("most_removed_per_layer") == recipe.most
             and record.provenance.get("calibration_images") == len(study.calibration)
             and record.seed == recipe.seed
-            and record.provenance.get("basis")
-            == (recipe.basis if recipe.compensate == "full" else None)
+            and record.provenance.get("basis") == recipe.basis
+            and record.provenance.get("couple") == recipe.couple
+            and record.provenance.get("losses") == recipe.losses
             and record.pruned.images == len(study.test)
         )
         if not same:

@@ -13,7 +13,8 @@ Score = Literal["random", "l1", "wanda", "taylor", "fisher", "lpvit", "block-obs
 Allocate = Literal["uniform", "lagrangian", "knapsack", "greedy"]
 Compensate = Literal["none", "bias", "least-squares", "obs", "full"]
 
-Basis = Literal["permute", "rotate"]
+Losses = Literal["score", "refit"]
+Basis = Literal["own", "permute", "rotate"]
 
 PrunedModel = Annotated[
     str,
@@ -80,7 +81,14 @@ def prune(
             show_default=False,
         ),
     ],
-    block: options.Block = options.DEFAULT_BLOCK,
+    block: Annotated[
+        str,
+        typer.Option(
+            metavar="OUTxIN[,...]",
+            help="Block of W[N, K]: rows of N by columns of K. 16x16,32x32 offers both to every "
+            "layer; 32x32,fc2=32x64 gives one kind of layer its own; 16xall takes all columns.",
+        ),
+    ] = str(options.DEFAULT_BLOCK),
     score: Annotated[Score, typer.Option(help="How blocks are ranked.")] = "block-obs",
     allocate: Annotated[Allocate, typer.Option(help="How layers share the budget.")] = "knapsack",
     compensate: Annotated[
@@ -91,12 +99,29 @@ def prune(
         ),
     ] = "full",
     basis: Annotated[
-        Basis,
+        Basis | None,
         typer.Option(
-            help="With --compensate full: permute sorts the channels of MLPs and heads, rotate "
-            "also turns those of heads and of the residual stream."
+            help="Channels in which blocks are cut: the model's own; permute sorts those of MLPs "
+            "and heads; rotate also turns those of heads and of the residual stream. Default: "
+            "rotate with --compensate full, else own.",
+            show_default=False,
         ),
-    ] = "rotate",
+    ] = None,
+    couple: Annotated[
+        bool | None,
+        typer.Option(
+            "--couple/--no-couple",
+            help="Let blocks of units that died go for free. Default: with --compensate full.",
+            show_default=False,
+        ),
+    ] = None,
+    losses: Annotated[
+        Losses,
+        typer.Option(
+            help="What layers share the budget by: what the score adds up to, or the loss that "
+            "is left after each layer is refitted (in nats; makes any score comparable)."
+        ),
+    ] = "score",
     images: Annotated[int, typer.Option(min=8, help="Calibration images.")] = 128,
     test_images: Annotated[
         int | None, typer.Option(min=1, help="Test images; default: all.", show_default=False)
@@ -121,21 +146,25 @@ def prune(
     from lspsim.cli.inputs import hardware_of
     from lspsim.cli.points import Points
     from lspsim.prune.budgets import parse_budgets
-    from lspsim.prune.pipeline import PruneRecipe
+    from lspsim.prune.recipe import PruneRecipe, parse_blocks
     from lspsim.prune.scores.lpvit import CAP
     from lspsim.prune.study import open_study
 
     budgets = [parse_budgets(point) for point in budget_points(budget)]
     most = CAP if score == "lpvit" else 1.0
+    size, more_sizes, by_kind = parse_blocks(block)
     recipe = PruneRecipe(
-        block.block_out,
-        block.block_in,
+        *size,
         score,
         allocate,
         compensate,
         seed,
         most=most,
         basis=basis,
+        couple=couple,
+        losses=losses,
+        more_sizes=more_sizes,
+        by_kind=by_kind,
     )
     hardware = hardware_of(hw, settings)
     points = Points(out)

@@ -34,6 +34,21 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Default: the recipe's.", show_default=False)
     ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Channels, for a smaller or larger dense model; default: the preset's, "
+            "like heads and depth. The model's name says what differs.",
+            show_default=False,
+        ),
+    ] = None,
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="Attention heads.", show_default=False)
+    ] = None,
+    depth: Annotated[
+        int | None, typer.Option(min=1, help="Transformer blocks.", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and images.")] = 0,
     device: DeviceOption = "cpu",
     shards: Shards = 1,
@@ -45,20 +60,24 @@ def train(
     """
     from dataclasses import replace
 
-    from lspsim.prune.train import PRESETS
     from lspsim.prune.train import train as run
+    from lspsim.prune.train import variant
 
-    config = replace(PRESETS[preset], seed=seed)
+    config, name = variant(preset, width, heads, depth)
+    config = replace(config, seed=seed)
     if epochs is not None:
         config = replace(config, recipe=replace(config.recipe, epochs=epochs))
     words = ["lspsim", "train", preset, "--out", "DIR"]
     words += ["--epochs", str(epochs)] if epochs is not None else []
+    for option, value in (("--width", width), ("--heads", heads), ("--depth", depth)):
+        words += [option, str(value)] if value is not None else []
     words += ["--seed", str(seed)] if seed else []
     words += ["--shards", str(shards)] if shards != 1 else []
     out.mkdir(parents=True, exist_ok=True)
     done = run(
         config,
         out,
+        name=name,
         resume=not restart,
         device=device,
         shards=shards,

@@ -13,29 +13,28 @@ import hashlib
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from fractions import Fraction
 from importlib.metadata import version
-from math import floor
 
 import numpy as np
 import torch
 from torch import nn
 
 from lspsim.errors import LspsimError
-from lspsim.explore.bench_cells import Cell
+from lspsim.explore.bench_cells import RIVAL, Cell
 from lspsim.explore.bench_table import Bits, Row, Table
 from lspsim.models import load_model, workload_from_model
 from lspsim.models.data import ImageSet, load_dataset
-from lspsim.prune.budgets import Budget
+from lspsim.prune.budgets import prunable_macs, sparsity_budget
 from lspsim.prune.finetune import PRESETS, finetune
-from lspsim.prune.measure import Quality, quality, reference_logits
-from lspsim.prune.pipeline import Prepared, Pruned, prepare, prune
+from lspsim.prune.lowrank import low_rank
+from lspsim.prune.measure import Quality, compare, reference_logits
+from lspsim.prune.pipeline import Prepared, Pruned, make_up, prepare, prune
+from lspsim.prune.structured import structured_masks
 from lspsim.simulate.cost import Cost, ProportionalCost
-from lspsim.workload import Workload
-from lspsim.workload.generate import prunable_names
+from lspsim.workload import BlockMask, Workload
 
 Tell = Callable[[str], None]
 
@@ -55,7 +54,8 @@ class Sizes:
     calibration
         For scores and compensation.
     headline, other
-        Test images of headline cells, and of all others (the first ones of the same).
+        Test images of cells that are to be precise, and of all others (the first ones of
+        the same).
     distillation
         Training images per epoch; None = the data set's own number.
     """
@@ -67,7 +67,21 @@ class Sizes:
 
     def of(self, cell: Cell) -> int:
         """Return the number of test images of a cell."""
-        return self.headline if cell.headline else self.other
+        return self.headline if cell.precise else self.other
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Made:
+    """A network to measure, and what its row says of how it came about."""
+
+    network: nn.Module
+    sparsity: float
+    macs_left: float
+    unit: str = "nats"
+    loss: float = 0.0
+    coupled: int = 0
+    damping: float = 0.0
+    masks: Mapping[str, BlockMask] = field(default_factory=dict)
 
 
 class Bench:
@@ -113,33 +127,102 @@ class Bench:
     def measure(self, cell: Cell) -> Row:
         """Prune one network, measure it, and keep the result."""
         test = self._images(self._test_images(cell))
-        reference = self._dense[: len(test)]
         start = time.perf_counter()
-        if cell.sparsity:
+        prepared, prepare_s = None, 0.0
+        if cell.sparsity and cell.method.pattern != "rank":
             prepared, prepare_s = self._prepare(cell)
             start = time.perf_counter()
-            pruned = self._prune(cell, prepared)
-            network = pruned.model
-        else:
-            pruned, prepare_s = None, 0.0
-            network = load_model(self.model_name)
+        made = self._make(cell, prepared)
         if cell.distilled:
             self.tell(f"{cell.key}: distilling")
-            self._distil(cell, network, pruned)
-        prune_s = time.perf_counter() - start
+            self._distil(cell, made)
+        return self._measured(cell, made, test, prepare_s, time.perf_counter() - start)
+
+    def measure_rival(self, name: str) -> Row:
+        """Measure a smaller dense network, trained on the same classes, as a control.
+
+        Its sparsity is what its prunable layers save of those of the model under
+        comparison, in MACs.
+
+        Parameters
+        ----------
+        name
+            As `load_model` takes it.
+
+        Raises
+        ------
+        LspsimError
+            When it is not smaller.
+        """
+        rival = load_model(name)
+        workload = workload_from_model(rival)
+        left = prunable_macs(workload) / prunable_macs(self.workload)
+        if not left < 1:
+            raise LspsimError(f"{name} has no fewer MACs in its layers than {self.model_name}")
+        cell = Cell(RIVAL, 0, 0, round(100 * (1 - left)))
+        macs_left = workload.macs_dense / self.workload.macs_dense
+        made = _Made(rival, 1 - left, macs_left)
+        return self._measured(cell, made, self._images(self._test_images(cell)), 0.0, 0.0)
+
+    def _make(self, cell: Cell, prepared: Prepared | None) -> _Made:
+        """Return the network of a cell."""
+        if cell.method.pattern == "rank":
+            found = low_rank(
+                self.model,
+                self._calibration_images(cell.seed),
+                self.workload,
+                cell.sparsity,
+                seed=cell.seed,
+                tell=lambda text: self.tell(f"{cell.key}: {text}"),
+            )
+            left, loss = found.macs_left_fraction, found.loss_nats
+            return _Made(found.model, found.sparsity, left, loss=loss, damping=found.damping)
+        if prepared is None:
+            return _Made(load_model(self.model_name), 0.0, 1.0)
+        if cell.method.pattern == "units":
+            return self._structured(cell, prepared)
+        pruned = self._prune(cell, prepared)
+        outcome = pruned.outcome
+        return _Made(
+            pruned.model,
+            pruned.sparsity,
+            outcome.cost.macs / outcome.dense.macs,
+            outcome.unit,
+            outcome.loss,
+            pruned.coupled,
+            max((layer.damping for layer in pruned.report), default=0.0),
+            pruned.masks,
+        )
+
+    def _structured(self, cell: Cell, prepared: Prepared) -> _Made:
+        """Return the network without whole units that saves the MACs of a cell."""
+        dense = self.workload.macs_dense
+        limit = int(sparsity_budget(self.workload, cell.sparsity).limit)
+        masks, loss = structured_masks(prepared, self.workload, dense - limit)
+        left = _macs_only(self.workload).cost(self.workload.with_masks(masks)).macs
+        done = make_up(prepared, masks)
+        return _Made(
+            done.model,
+            (dense - left) / prunable_macs(self.workload),
+            left / dense,
+            loss=loss,
+            damping=max(layer.damping for layer in done.report),
+            masks=masks,
+        )
+
+    def _measured(
+        self, cell: Cell, made: _Made, test: ImageSet, prepare_s: float, prune_s: float
+    ) -> Row:
+        """Measure a network, and keep the result."""
         self.tell(f"{cell.key}: measuring on {len(test)} images")
         start = time.perf_counter()
-        named: list[torch.Tensor] = []
-        hook = network.register_forward_hook(lambda _, __, y: named.append(y.argmax(1).cpu()))
-        try:
-            found = quality(network, test, reference, BATCH)
-        finally:
-            hook.remove()
-        measure_s = time.perf_counter() - start
-        right = _right(torch.cat(named), test)
-        dense = _right(reference.argmax(1), test)
-        row = self._row(cell, pruned, found, dense, (prepare_s, prune_s, measure_s))
-        self.table.add(row, right, dense)
+        reference = self._dense[: len(test)]
+        logits = reference_logits(made.network, test, BATCH)
+        found = compare(logits, test.labels, reference)
+        seconds = (prepare_s, prune_s, time.perf_counter() - start)
+        dense = _right(reference, test)
+        row = self._row(cell, made, found, dense, seconds)
+        self.table.add(row, _right(logits, test), dense)
         return row
 
     def _test_images(self, cell: Cell) -> int:
@@ -164,18 +247,11 @@ class Bench:
     def _prepare(self, cell: Cell) -> tuple[Prepared, float]:
         """Return the preparation of a cell, made or found, and how long it took."""
         if cell.preparation not in self._prepared:
-            if cell.seed not in self._calibration:
-                self._calibration[cell.seed] = load_dataset(
-                    self.data,
-                    "calibration",
-                    self.sizes.calibration,
-                    seed=cell.seed,
-                    model=self.model,
-                )
+            images = self._calibration_images(cell.seed)
             start = time.perf_counter()
             prepared = prepare(
                 self.model,
-                self._calibration[cell.seed],
+                images,
                 self.workload,
                 cell.recipe,
                 tell=lambda text: self.tell(f"{cell.key}: {text}"),
@@ -186,6 +262,14 @@ class Bench:
         self._prepared.move_to_end(cell.preparation)
         prepared, seconds = self._prepared[cell.preparation]
         return replace(prepared, recipe=cell.recipe), seconds
+
+    def _calibration_images(self, seed: int) -> ImageSet:
+        if seed not in self._calibration:
+            count = self.sizes.calibration
+            self._calibration[seed] = load_dataset(
+                self.data, "calibration", count, seed=seed, model=self.model
+            )
+        return self._calibration[seed]
 
     def _prune(self, cell: Cell, prepared: Prepared) -> Pruned:
         cost = _macs_only(self.workload)
@@ -199,13 +283,13 @@ class Bench:
             tell=lambda text: self.tell(f"{cell.key}: {text}"),
         )
 
-    def _distil(self, cell: Cell, network: nn.Module, pruned: Pruned | None) -> None:
+    def _distil(self, cell: Cell, made: _Made) -> None:
         place = self.table.path.with_suffix(".distil") / cell.key
         place.mkdir(parents=True, exist_ok=True)
         finetune(
-            network,
+            made.network,
             self.model,
-            {} if pruned is None else pruned.masks,
+            made.masks,
             self.data,
             place,
             PRESETS["short"],
@@ -216,14 +300,13 @@ class Bench:
     def _row(
         self,
         cell: Cell,
-        pruned: Pruned | None,
+        made: _Made,
         found: Quality,
         dense: Bits,
         seconds: tuple[float, float, float],
     ) -> Row:
         before = float(dense.mean())
         prepare_s, prune_s, measure_s = (round(value, 2) for value in seconds)
-        outcome = pruned.outcome if pruned else None
         return Row(
             model=self.model_name,
             data=self.data,
@@ -234,7 +317,9 @@ class Bench:
             sparsity_target=cell.sparsity,
             seed=cell.seed,
             distilled=cell.distilled,
-            basis=cell.recipe.basis if cell.method.compensate == "full" else "own",
+            basis=cell.method.basis,
+            couple=bool(cell.method.couple),
+            pattern=cell.method.pattern,
             images=found.images,
             top1_dense=before,
             top1=found.top1,
@@ -243,12 +328,12 @@ class Bench:
             lost=found.lost,
             won=found.won,
             mcnemar_p=found.p_value,
-            sparsity=pruned.sparsity if pruned else 0.0,
-            macs_left=outcome.cost.macs / outcome.dense.macs if outcome else 1.0,
-            unit=outcome.unit if outcome else "nats",
-            loss=outcome.loss if outcome else 0.0,
-            coupled_blocks=pruned.coupled if pruned else 0,
-            damping=max((layer.damping for layer in pruned.report), default=0.0) if pruned else 0.0,
+            sparsity=made.sparsity,
+            macs_left=made.macs_left,
+            unit=made.unit,
+            loss=made.loss,
+            coupled_blocks=made.coupled,
+            damping=made.damping,
             prepare_s=prepare_s,
             prune_s=prune_s,
             measure_s=measure_s,
@@ -262,24 +347,6 @@ class Bench:
             threads=torch.get_num_threads(),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-
-
-def sparsity_budget(workload: Workload, per_cent: int) -> Budget:
-    """Return the MAC budget that leaves `100 - per_cent` % of the prunable weights' MACs.
-
-    Everything else (attention's products, patch embedding, head) stays.
-
-    Raises
-    ------
-    LspsimError
-        When the sparsity is not within 0 to 100.
-    """
-    if not 0 < per_cent < 100:
-        raise LspsimError(f"sparsity {per_cent} %: give a whole number of per cent from 1 to 99")
-    names = set(prunable_names(workload))
-    prunable = sum(gemm.macs_dense for gemm in workload.gemms if gemm.name in names)
-    left = workload.macs_dense - Fraction(per_cent, 100) * prunable
-    return Budget("macs", Fraction(floor(left)), relative=False)
 
 
 def model_digest(model: nn.Module) -> str:
@@ -304,7 +371,7 @@ def _at_most(data: str, split: str, count: int, model: nn.Module) -> ImageSet:
     return load_dataset(data, split, model=model).first(count)
 
 
-def _right(named: torch.Tensor, images: ImageSet) -> Bits:
+def _right(logits: torch.Tensor, images: ImageSet) -> Bits:
     """Return which images are named right, bool `[images]`."""
-    found: Bits = (named == images.labels).numpy()
+    found: Bits = (logits.argmax(1) == images.labels).numpy()
     return found

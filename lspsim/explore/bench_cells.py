@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lspsim.prune.pipeline import PruneRecipe
+    from lspsim.prune.recipe import LossSource, PruneRecipe
 
 SCORES = ("random", "l1", "wanda", "taylor", "lpvit", "fisher", "block-obs")
 COMPENSATIONS = ("none", "bias", "least-squares", "obs", "full")
@@ -27,15 +27,57 @@ RANDOM_SEEDS = 10
 
 @dataclass(frozen=True, slots=True, order=True)
 class Method:
-    """How blocks are chosen and made up for."""
+    """How blocks are chosen and made up for.
+
+    Parameters
+    ----------
+    score, compensate, allocate
+        See `PruneRecipe`.
+    basis, couple
+        Alike; default: as they go with `compensate`.
+    pattern
+        "blocks"; "units": whole neurons and head channels, as many at a time as the block
+        has rows (`units_of`); "rank": products of two thin matrices in place of masks;
+        "dense": another network, without masks.
+    """
 
     score: str
     compensate: str
     allocate: str
+    basis: str = ""
+    couple: bool | None = None
+    pattern: str = "blocks"
+
+    def __post_init__(self) -> None:
+        full = self.compensate == "full"
+        if not self.basis:
+            object.__setattr__(self, "basis", "rotate" if full else "own")
+        if self.couple is None:
+            object.__setattr__(self, "couple", full)
 
     def __str__(self) -> str:
         """As tables show it."""
-        return f"{self.score} / {self.compensate} / {self.allocate}"
+        return " ".join([" / ".join(self.parts), *self.remarks])
+
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """Score, compensation and allocation."""
+        return self.score, self.compensate, self.allocate
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What differs from what goes with the compensation."""
+        plain = Method(*self.parts)
+        found = []
+        if self.pattern == "units":
+            found.append("(whole units)")
+        if self.basis != plain.basis:
+            found.append(
+                {"own": "(own basis)", "permute": "(permuted)"}.get(self.basis, "(turned)")
+            )
+        if self.couple != plain.couple:
+            found.append("+ coupling" if self.couple else "- coupling")
+        return tuple(found)
 
     @property
     def meaningful(self) -> bool:
@@ -43,6 +85,12 @@ class Method:
         if self.compensate in ("obs", "full") and self.score != "block-obs":
             return False
         return self.allocate == "uniform" or self.score not in UNIFORM_ONLY
+
+    @property
+    def losses(self) -> LossSource:
+        """What layers share sparsity by: the score, unless that says nothing across layers."""
+        alone = self.score in UNIFORM_ONLY and self.allocate != "uniform"
+        return "refit" if alone else "score"
 
 
 FULL = Method("block-obs", "full", "knapsack")
@@ -52,6 +100,28 @@ LPVIT = Method("lpvit", "none", "lagrangian")
 HEADLINES = (FULL, REFIT, RANDOM, LPVIT)
 """What claims are made about: everything at once, its plain relative, the control with the
 same refit, and LPViT as its paper describes it."""
+
+TURNED = replace(RANDOM, allocate="knapsack", basis="rotate", couple=True)
+"""The control that has everything that `FULL` has but the choice of blocks: random ones, in
+the same basis, coupled, refitted, with sparsity shared by the loss after the refit."""
+
+LOW_RANK = Method("low-rank", "least-squares", "knapsack", pattern="rank")
+UNITS = replace(FULL, allocate="greedy", pattern="units")
+RIVAL = Method("smaller-dense", "trained", "none", pattern="dense")
+"""Not pruned at all: a smaller network that was trained like the large one."""
+
+CONTROLS = (
+    TURNED,
+    replace(RANDOM, basis="rotate", couple=True),
+    *(replace(RANDOM, allocate=name) for name in ALLOCATORS if name != "uniform"),
+    UNITS,
+    LOW_RANK,
+    replace(FULL, basis="permute"),
+    replace(REFIT, couple=True),
+    replace(LPVIT, couple=True),
+)
+"""What else could explain a gain: the basis, the allocation, coupling, or that the model is
+so redundant that anything would do."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,7 +133,7 @@ class Cell:
     method
         How.
     block_out, block_in
-        Block size.
+        Block size; 0 where there are no blocks (`pattern` "rank" or "dense").
     sparsity
         Per cent of the prunable weights' MACs that go.
     seed
@@ -87,35 +157,56 @@ class Cell:
     @property
     def key(self) -> str:
         """A name that tells cells apart."""
-        parts = (self.method.score, self.method.compensate, self.method.allocate, self.block)
+        plain = Method(*self.method.parts)
+        words = [*self.method.parts]
+        if self.method.pattern == "units":
+            words.append(self.method.pattern)
+        if self.method.basis != plain.basis:
+            words.append(self.method.basis)
+        if self.method.couple != plain.couple:
+            words.append("coupled" if self.method.couple else "uncoupled")
         tail = "-distilled" if self.distilled else ""
-        return f"{'-'.join(parts)}-{self.sparsity}-s{self.seed}{tail}"
+        return f"{'-'.join([*words, self.block])}-{self.sparsity}-s{self.seed}{tail}"
 
     @property
     def headline(self) -> bool:
-        """Whether claims rest on it, so that it is measured on more images."""
-        return self.method in HEADLINES or self.distilled
+        """Whether claims rest on it."""
+        return self.distilled or self.method in HEADLINES
 
     @property
-    def preparation(self) -> tuple[str, int, int, int, bool]:
+    def precise(self) -> bool:
+        """Whether it is measured on more images: what is compared in pairs, and all of ours."""
+        paired = self.method in (*HEADLINES, TURNED, RIVAL, LOW_RANK) and self.seed == 0
+        return self.distilled or paired or self.method == FULL
+
+    @property
+    def preparation(self) -> tuple[object, ...]:
         """What cells must share for one preparation to serve them all."""
         full = self.method.compensate == "full"
-        return self.method.score, self.block_out, self.block_in, self.seed, full
+        method = self.method
+        how = (method.score, method.pattern, method.basis, method.losses, full)
+        return *how, self.block_out, self.block_in, self.seed
 
     @property
     def recipe(self) -> PruneRecipe:
         """The same as `prune` takes it."""
-        from lspsim.prune.pipeline import PruneRecipe
+        from lspsim.prune.recipe import PruneRecipe
         from lspsim.prune.scores.lpvit import CAP
+        from lspsim.prune.structured import units_of
 
+        method = self.method
         return PruneRecipe(
             self.block_out,
             self.block_in,
-            self.method.score,
-            self.method.allocate,  # type: ignore[arg-type]
-            self.method.compensate,  # type: ignore[arg-type]
+            method.score,
+            method.allocate,  # type: ignore[arg-type]
+            method.compensate,  # type: ignore[arg-type]
             self.seed,
-            most=CAP if self.method.score == "lpvit" else 1.0,
+            most=CAP if method.score == "lpvit" else 1.0,
+            basis=method.basis,  # type: ignore[arg-type]
+            couple=method.couple,
+            losses=method.losses,
+            by_kind=units_of(self.block_out) if method.pattern == "units" else {},
         )
 
 
@@ -148,6 +239,22 @@ def worth(cell: Cell) -> tuple[object, ...]:
     tier = (cell.distilled, not cell.headline, cell.seed >= SEEDS, cell.seed, aside)
     rank = HEADLINES.index(cell.method) if cell.method in HEADLINES else len(HEADLINES)
     return (*tier, cell.block_out, rank, cell.preparation, -cell.sparsity, cell.method)
+
+
+def control_cells(
+    blocks: Sequence[tuple[int, int]] = BLOCKS,
+    sparsities: Sequence[int] = (80,),
+    seeds: int = 1,
+) -> list[Cell]:
+    """Return the controls; low rank, which knows no blocks, once for all block sizes."""
+    found = [
+        Cell(method, *block, sparsity, seed)
+        for method in CONTROLS
+        for block in (blocks if method.pattern != "rank" else [(0, 0)])
+        for sparsity in sparsities
+        for seed in range(seeds)
+    ]
+    return sorted(found, key=worth)
 
 
 def quick_cells(blocks: Sequence[tuple[int, int]] = BLOCKS) -> list[Cell]:

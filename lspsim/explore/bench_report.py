@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lspsim.explore.bench_cells import ALLOCATORS, FULL, HEADLINES, SCORES, Cell, Method
+from lspsim.explore.bench_cells import ALLOCATORS, CONTROLS, FULL, HEADLINES, SCORES, Cell, Method
 from lspsim.explore.bench_stats import Claim, Spread, claims, over_seeds
 from lspsim.explore.bench_table import Row, Table
 from lspsim.report.files import whole_file
@@ -42,7 +42,7 @@ class Grid:
 
 def results(table: Table, distilled: bool = False) -> Grid:
     """Return drop and KL of every method, a column per block size and sparsity."""
-    cells = [cell for cell in table.rows if cell.distilled == distilled]
+    cells = [c for c in table.rows if c.distilled == distilled and c.block_out]
     places = sorted({(c.block_out, c.block_in, c.sparsity) for c in cells})
     methods = sorted({c.method for c in cells}, key=_rank)
     rows = []
@@ -56,6 +56,27 @@ def results(table: Table, distilled: bool = False) -> Grid:
         "dense in nats. An asterisk: layers share sparsity by a loss that is not in nats, so "
         "that what it says of one layer is hardly comparable with another.",
         ("score / compensation / allocation", *(f"{o}x{i} {s} %" for o, i, s in places)),
+        tuple(rows),
+    )
+
+
+def without_blocks(table: Table) -> Grid:
+    """Return the controls that remove no blocks, beside the same share of MACs."""
+    cells = sorted({replace(c, seed=0) for c in table.rows if not c.block_out})
+    rows = []
+    for cell in cells:
+        drop, kl, saved = (
+            over_seeds(table, cell, column) for column in ("drop_points", "kl_nats", "sparsity")
+        )
+        if drop and kl and saved:
+            entry = f"{_spread(drop, 2)} / {kl.mean:.3f}"
+            rows.append((str(cell.method), f"{100 * saved.mean:.1f} %", entry))
+    return Grid(
+        "Without blocks",
+        "What the same MACs buy otherwise: layers as products of low rank, compensated in the "
+        "same way; a smaller dense network trained by the same recipe. Points of top-1 lost "
+        "against dense and KL to dense in nats, as above.",
+        ("control", "MACs of prunable layers gone", "drop / KL"),
         tuple(rows),
     )
 
@@ -104,7 +125,12 @@ def claim_grid(found: Sequence[Claim]) -> Grid:
 
 def grids(table: Table) -> list[Grid]:
     """Return all tables that have a row."""
-    found = [claim_grid(claims(table)), results(table), results(table, distilled=True)]
+    found = [
+        claim_grid(claims(table)),
+        results(table),
+        without_blocks(table),
+        results(table, distilled=True),
+    ]
     if any(row.data == "glyphs" for row in table.rows.values()):
         found.insert(0, goals(table))
     return [grid for grid in found if grid.rows]
@@ -178,8 +204,10 @@ def _in_nats(table: Table, method: Method) -> bool:
 
 
 def _rank(method: Method) -> tuple[object, ...]:
-    place = HEADLINES.index(method) if method in HEADLINES else len(HEADLINES)
-    return place, SCORES.index(method.score), method.compensate, ALLOCATORS.index(method.allocate)
+    first = (*HEADLINES, *CONTROLS)
+    place = first.index(method) if method in first else len(first)
+    score, allocate = SCORES.index(method.score), ALLOCATORS.index(method.allocate)
+    return place, score, method.compensate, allocate, method
 
 
 def _most_images(rows: Sequence[Row]) -> Row:

@@ -9,10 +9,10 @@ from statistics import fmean, stdev
 import numpy as np
 from scipy.stats import binomtest
 
-from lspsim.explore.bench_cells import FULL, LPVIT, RANDOM, REFIT, Cell, Method
+from lspsim.explore.bench_cells import FULL, LPVIT, RANDOM, REFIT, TURNED, Cell, Method
 from lspsim.explore.bench_table import Table
 
-PAIRS = ((FULL, RANDOM), (FULL, REFIT), (FULL, LPVIT), (REFIT, RANDOM))
+PAIRS = ((FULL, TURNED), (FULL, RANDOM), (FULL, REFIT), (FULL, LPVIT), (REFIT, RANDOM))
 """Which methods are held against which; written down before anything was measured."""
 
 

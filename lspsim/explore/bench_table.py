@@ -40,8 +40,8 @@ class Row:
         Names, as the command took them.
     score, compensate, allocate, block, sparsity_target, seed, distilled
         The cell; the target is in per cent of the prunable weights' MACs.
-    basis
-        In which `full` cuts blocks ("permute", "rotate"); "own" for all others.
+    basis, couple, pattern
+        The rest of the method.
     images
         Test images that the figures are over.
     top1_dense, top1
@@ -87,6 +87,8 @@ class Row:
     seed: int
     distilled: bool
     basis: str
+    couple: bool
+    pattern: str
     images: int
     top1_dense: _Share
     top1: _Share
@@ -118,7 +120,9 @@ class Row:
     def cell(self) -> Cell:
         """Which cell this is."""
         block_out, block_in = map(int, self.block.split("x"))
-        method = Method(self.score, self.compensate, self.allocate)
+        method = Method(
+            self.score, self.compensate, self.allocate, self.basis, self.couple, self.pattern
+        )
         return Cell(method, block_out, block_in, self.sparsity_target, self.seed, self.distilled)
 
 

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from lspsim.errors import ResultError
-from lspsim.explore.dominance import dominated
+from lspsim.explore.dominance import COST_TOLERANCE, dominated
 from lspsim.prune.record import RECORD, PointRecord, read_point
 from lspsim.report.front import DENSE, Front, FrontPoint, Setting, front_csv
 
@@ -229,11 +229,14 @@ def _pruned(record: PointRecord, setting: int, directory: str) -> FrontPoint:
 
 
 def _judged(points: Sequence[FrontPoint]) -> list[FrontPoint]:
-    """Mark the points of one setting that another of them dominates."""
+    """Mark the points of one setting that another of them dominates.
+
+    Speedups and energies closer than `COST_TOLERANCE` are equal; every image of top-1 counts.
+    """
     top1 = {i: point.top1 for i, point in enumerate(points) if point.top1 is not None}
     values = list(top1.values())
-    slow = dominated([points[i].speedup for i in top1], values)
-    hungry = dominated([-points[i].energy_ratio for i in top1], values)
+    slow = dominated([points[i].speedup for i in top1], values, COST_TOLERANCE)
+    hungry = dominated([-points[i].energy_ratio for i in top1], values, COST_TOLERANCE)
     judged = list(points)
     for i, is_slow, is_hungry in zip(top1, slow, hungry, strict=True):
         judged[i] = replace(

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 from typing import Literal, get_args
 
 from lspsim.errors import LspsimError
@@ -19,6 +20,8 @@ from lspsim.units import (
     parse_quantity,
     parse_ratio,
 )
+from lspsim.workload import Workload
+from lspsim.workload.generate import prunable_names
 
 BudgetKind = Literal["cycles", "energy", "latency", "macs"]
 
@@ -170,3 +173,25 @@ def _quantity(text: str, value: str, dimension: Dimension) -> Fraction:
     if quantity <= 0:
         raise LspsimError(f"budget {text!r} leaves nothing; give a limit above 0")
     return quantity
+
+
+def sparsity_budget(workload: Workload, per_cent: float) -> Budget:
+    """Return the MAC budget that leaves `100 - per_cent` % of the prunable weights' MACs.
+
+    Everything else (attention's products, patch embedding, head) stays.
+
+    Raises
+    ------
+    LspsimError
+        When the sparsity is not within 0 to 100.
+    """
+    if not 0 < per_cent < 100:
+        raise LspsimError(f"sparsity {per_cent} %: give per cent above 0 and below 100")
+    left = workload.macs_dense - Fraction(per_cent) / 100 * prunable_macs(workload)
+    return Budget("macs", Fraction(floor(left)), relative=False)
+
+
+def prunable_macs(workload: Workload) -> int:
+    """Return the dense multiply-accumulates of the layers that are pruned."""
+    names = set(prunable_names(workload))
+    return sum(gemm.macs_dense for gemm in workload.gemms if gemm.name in names)

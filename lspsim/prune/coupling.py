@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from torch import nn
@@ -13,19 +14,22 @@ from lspsim.workload import BlockMask
 
 
 def couple(
-    model: nn.Module, curves: Mapping[str, LayerCurve], masks: Mapping[str, BlockMask]
-) -> tuple[dict[str, LayerCurve], int]:
+    model: nn.Module,
+    curves: Mapping[str, tuple[LayerCurve, ...]],
+    masks: Mapping[str, BlockMask],
+) -> tuple[dict[str, tuple[LayerCurve, ...]], int]:
     """Return curves on which everything that belongs to a dead unit goes first, at no loss.
 
     That is the blocks which are free because a unit is dead, and those whose
-    removal killed it: to take one of the latter back would revive nothing.
+    removal killed it: to take one of the latter back would revive nothing. What those
+    were estimated to cost is remembered as sunk.
 
     Parameters
     ----------
     model
         Tells where units are not coupled (QK normalisation, gates).
     curves
-        By layer.
+        By layer, one per block size.
     masks
         What an allocation chose from these curves.
 
@@ -39,14 +43,21 @@ def couple(
         name: BlockMask(mask.keep & ~free[name], mask.block_out, mask.block_in, mask.shape)
         for name, mask in masks.items()
     }
-    committed = {}
+    coupled = dict(curves)
     for name, units in dead_units(gone, *apart).items():
-        mask = masks[name]
-        rows = _whole_blocks(units.rows, mask.block_out)
-        columns = _whole_blocks(units.columns, mask.block_in)
-        committed[name] = rows[:, None] | columns[None, :]
+        sunk = 0.0
+        options = []
+        for curve in curves[name]:
+            rows = _whole_blocks(units.rows, curve.block_out)
+            columns = _whole_blocks(units.columns, curve.block_in)
+            committed = rows[:, None] | columns[None, :]
+            if (curve.block_out, curve.block_in) == (masks[name].block_out, masks[name].block_in):
+                killing = (committed & ~masks[name].keep).ravel()[curve.order]
+                sunk = curve.sunk + float(np.diff(curve.loss)[killing].sum())
+            options.append(couple_curves({name: curve}, {name: committed})[name])
+        coupled[name] = tuple(replace(curve, sunk=sunk) for curve in options)
     freed = sum(int(grid.sum()) for grid in free.values())
-    return couple_curves(curves, committed), freed
+    return coupled, freed
 
 
 def _whole_blocks(units: np.ndarray, size: int) -> np.ndarray:

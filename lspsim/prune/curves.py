@@ -39,11 +39,18 @@ class LayerCurve:
     unit
         "nats" per image where the estimate is one of the loss, otherwise what
         the score measures ("weight", "output"); only nats compare across layers.
+    dead
+        How many of the first blocks belong to dead units: to keep one of them would
+        revive nothing, so that no allocation has a reason to.
+    sunk
+        What the removals that killed those units were estimated to cost, in `unit`; it is
+        spent whatever is chosen, and not in `loss`.
 
     Raises
     ------
     LspsimError
-        When `order` is no permutation, or the lengths do not fit the grid.
+        When `order` is no permutation, the lengths do not fit the grid, or dead blocks
+        cost something.
     """
 
     name: str
@@ -53,6 +60,8 @@ class LayerCurve:
     order: IntArray
     loss: FloatArray
     unit: str = "nats"
+    dead: int = 0
+    sunk: float = 0.0
 
     def __post_init__(self) -> None:
         blocks = self.grid[0] * self.grid[1]
@@ -62,6 +71,10 @@ class LayerCurve:
         if not finite or self.loss[0] != 0:
             raise LspsimError(
                 f"curve {self.name!r}: loss must be {blocks + 1} finite values that start at 0"
+            )
+        if not 0 <= self.dead <= blocks or self.loss[: self.dead + 1].any():
+            raise LspsimError(
+                f"curve {self.name!r}: the first {self.dead} blocks cannot be dead at a loss"
             )
 
     @property

@@ -72,23 +72,52 @@ def quality(
     model
         Any classifier of the images' classes.
     images
-        Labelled images.
+        Labelled images; each is read once.
     reference
         `[n, classes]`: `reference_logits` of the dense model.
+    batch_size
+        Images per forward pass.
 
     Raises
     ------
     LspsimError
-        When the logits do not fit the images, or are not finite.
+        See `compare`.
     """
-    logits = reference_logits(model, images, batch_size)
+    return compare(reference_logits(model, images, batch_size), images.labels, reference)
+
+
+def compare(logits: torch.Tensor, labels: torch.Tensor, reference: torch.Tensor) -> Quality:
+    """Compare the logits of a model with those of its reference on the same images.
+
+    Parameters
+    ----------
+    logits
+        `[n, classes]` of the model: `reference_logits`.
+    labels
+        int64 `[n]`.
+    reference
+        `[n, classes]` of the dense model.
+
+    Raises
+    ------
+    LspsimError
+        When the three do not fit each other, or logits are not finite.
+    """
     if logits.shape != reference.shape:
         raise LspsimError(
             f"the model yields logits {tuple(logits.shape)}, the reference {tuple(reference.shape)}"
         )
-    if not torch.isfinite(logits).all():
-        raise LspsimError("the pruned model's outputs are not finite; raise the damping")
-    labels = torch.cat([y for _, y in images.batches(batch_size)])
+    if labels.shape != logits.shape[:1]:
+        raise LspsimError(
+            f"the model yields logits {tuple(logits.shape)} for {tuple(labels.shape)} labels; "
+            "give one label per row"
+        )
+    for name, values in (("model", logits), ("reference", reference)):
+        if not torch.isfinite(values).all():
+            raise LspsimError(
+                f"the {name}'s outputs are not finite; raise the damping of the compensation, or "
+                "lower the learning rate of the fine-tuning"
+            )
     right = logits.argmax(1) == labels
     before = reference.argmax(1) == labels
     kl = kl_div(

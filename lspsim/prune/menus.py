@@ -197,12 +197,13 @@ def masks_of(curves: Curves, choice: Mapping[str, Choice]) -> dict[str, BlockMas
 
 def loss_of(curves: Curves, choice: Mapping[str, Choice]) -> float:
     """Return the estimated loss that `choice` stands for."""
-    return float(sum(curves[name][at.curve].loss[at.removed] for name, at in choice.items()))
+    chosen = [(curves[name][at.curve], at.removed) for name, at in choice.items()]
+    return float(sum(curve.loss[removed] + curve.sunk for curve, removed in chosen))
 
 
 def most_removed(curve: LayerCurve, most: float) -> int:
-    """Return how many blocks may go when at most the fraction `most` may."""
-    return int(most * curve.blocks + 1e-9)
+    """Return how many blocks may go when at most the fraction `most` may; the dead always do."""
+    return max(int(most * curve.blocks + 1e-9), curve.dead)
 
 
 def tabulate(
@@ -257,7 +258,7 @@ def tabulate(
             masks = {count: curve.mask(count) for count in counts.tolist()}
             found = cost_variants(model, at_current, name, masks)
             choices += [Choice(number, count) for count in masks]
-            losses.append(curve.loss[counts])
+            losses.append(curve.loss[counts] + curve.sunk)
             costs += [[budget.of(found[count]) for budget in budgets] for count in masks]
         layers.append(
             LayerMenu(name, tuple(choices), np.concatenate(losses), np.array(costs) - here)
@@ -267,7 +268,7 @@ def tabulate(
 
 
 def _counts(curve: LayerCurve, points: int, most: float, share: float, reach: float) -> IntArray:
-    """Return the counts of removed blocks that the menu offers."""
-    low = max(share - reach, 0.0) * curve.blocks
-    high = min((share + reach) * curve.blocks, most_removed(curve, most))
+    """Return the counts of removed blocks that the menu offers, none that keeps dead ones."""
+    low = max((share - reach) * curve.blocks, curve.dead)
+    high = max(min((share + reach) * curve.blocks, most_removed(curve, most)), curve.dead)
     return np.unique(np.rint(np.linspace(min(low, high), high, points)).astype(np.int64))

@@ -1,6 +1,6 @@
 """`prepare` and `prune`: from a model and a recipe to a pruned, compensated model.
 
-`prepare` does what does not depend on the budget (permutation, statistics,
+`prepare` does what does not depend on the budget (basis, statistics,
 curves), so that a front of several budgets pays for it once.
 """
 
@@ -9,103 +9,38 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
-import torch
 from torch import nn
 
-from lspsim.errors import LspsimError
 from lspsim.models.data import ImageSet
-from lspsim.prune.allocate import Method as Allocator
 from lspsim.prune.allocate import Outcome, search
 from lspsim.prune.budgets import Budget
 from lspsim.prune.calibration import LayerStatistics, collect
 from lspsim.prune.compensate.obs import BlockObs, block_obs
-from lspsim.prune.compensate.sequential import LayerReport, compensate
+from lspsim.prune.compensate.refit import least_squares_refit
+from lspsim.prune.compensate.sequential import Compensated, LayerReport, compensate
+from lspsim.prune.correction import corrected
 from lspsim.prune.coupling import couple
-from lspsim.prune.curves import LayerCurve
-from lspsim.prune.scores import SCORES, score
+from lspsim.prune.curves import FloatArray, LayerCurve
+from lspsim.prune.recipe import BLOCK_OBS, PruneRecipe
+from lspsim.prune.refit_curve import refit_curve
+from lspsim.prune.scores import score
 from lspsim.prune.scores.grid import block_grids
-from lspsim.prune.scores.lpvit import CAP
+from lspsim.prune.transforms.permute import Permutations
 from lspsim.prune.transforms.rebase import rebase
 from lspsim.prune.transforms.residual import residual_obstacle
 from lspsim.simulate.cost import CostModel
 from lspsim.workload import BlockMask, Workload
 from lspsim.workload.generate import prunable_names
 
-Compensation = Literal["none", "bias", "least-squares", "obs", "full"]
-"""`full`: block-OBS in loss units, permuted, coupled, then refitted."""
-
-Basis = Literal["permute", "rotate"]
-
-BLOCK_OBS = "block-obs"
-SCORE_NAMES: tuple[str, ...] = (*SCORES, BLOCK_OBS)
-
 COUPLING_ROUNDS = 5
 """Most reallocations after units have died (they settle in two or three)."""
 
+CORRECTION_IMAGES = 32
+"""Images on which curves are corrected by measured KL."""
 
-@dataclass(frozen=True, slots=True)
-class PruneRecipe:
-    """How to prune.
-
-    Parameters
-    ----------
-    block_out, block_in
-        Block size.
-    score
-        Out of `SCORE_NAMES`.
-    allocate
-        Allocator, see `lspsim.prune.allocate.search`.
-    compensate
-        What makes up for removed blocks.
-    seed
-        Of random scores and sampled labels.
-    most
-        Largest fraction of a layer's blocks that may go.
-    damping
-        Relative to the mean diagonal of each layer's Gram.
-    basis
-        Of `full`: "permute" sorts the channels of MLPs and heads; "rotate" turns
-        those of heads and of the residual stream as well (docs/decisions/0007).
-    """
-
-    block_out: int
-    block_in: int
-    score: str = BLOCK_OBS
-    allocate: Allocator = "knapsack"
-    compensate: Compensation = "full"
-    seed: int = 0
-    most: float = 1.0
-    damping: float = 0.01
-    basis: Basis = "rotate"
-
-    def __post_init__(self) -> None:
-        if self.score not in SCORE_NAMES:
-            raise LspsimError(
-                f"there is no score {self.score!r}; known are {', '.join(SCORE_NAMES)}"
-            )
-        if self.compensate not in get_args(Compensation):
-            raise LspsimError(
-                f"there is no compensation {self.compensate!r}; known are "
-                f"{', '.join(get_args(Compensation))}"
-            )
-        if self.compensate == "full" and self.score != BLOCK_OBS:
-            raise LspsimError(
-                f"compensation 'full' goes with score {BLOCK_OBS!r}, not {self.score!r}; use "
-                "'least-squares' with other scores"
-            )
-
-    @property
-    def block(self) -> str:
-        """`32x32`."""
-        return f"{self.block_out}x{self.block_in}"
-
-
-def lpvit_recipe(block_out: int, block_in: int, seed: int = 0) -> PruneRecipe:
-    """Return LPViT as its paper describes it: one slope for all layers, at most 95 % per layer."""
-    return PruneRecipe(block_out, block_in, "lpvit", "lagrangian", "none", seed, most=CAP)
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,9 +52,12 @@ class Prepared:
     """The dense model, in another basis where the recipe asks for it: its function is the same."""
     images: ImageSet
     layers: tuple[str, ...]
-    curves: Mapping[str, LayerCurve]
-    obs: Mapping[str, BlockObs]
-    """By layer; empty unless the score is block-OBS."""
+    curves: Mapping[str, tuple[LayerCurve, ...]]
+    """By layer, one per block size that it may take."""
+    obs: Mapping[str, tuple[BlockObs, ...]]
+    """Alike; empty unless the score is block-OBS."""
+    permutations: Permutations | None
+    """What was permuted; None in the model's own basis."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,9 +79,6 @@ class Pruned:
         return 1 - kept / sum(math.prod(mask.shape) for mask in self.masks.values())
 
 
-Tell = Callable[[str], None]
-
-
 def prepare(
     model: nn.Module,
     images: ImageSet,
@@ -152,7 +87,7 @@ def prepare(
     batch_size: int = 32,
     tell: Tell | None = None,
 ) -> Prepared:
-    """Permute the model if asked for, and score its blocks.
+    """Change the basis if asked for, and score the blocks.
 
     Parameters
     ----------
@@ -176,92 +111,121 @@ def prepare(
     """
     say = tell or (lambda _: None)
     layers = tuple(prunable_names(workload))
-    block_grids(model, layers, recipe.block_out, recipe.block_in)  # refuses a size that misfits
-    if recipe.compensate == "full":
+    sizes = _sizes(model, layers, recipe)
+    for option in _options(sizes):  # refuses a size that misfits
+        block_grids(model, list(option), *_sides(option))
+    permutations = None
+    if recipe.basis != "own":
         say("finding bases in which blocks are cheap")
         found = collect(
             model, images.batches(batch_size), layers, {"gram", "row_gain"}, seed=recipe.seed
         )
         turn = recipe.basis == "rotate"
-        model, _ = rebase(
+        model, permutations = rebase(
             model,
             found,
             heads="rotate" if turn else "permute",
             residual=turn and not residual_obstacle(model),
             damping=recipe.damping,
         )
-    if recipe.score != BLOCK_OBS:
+    by_obs = recipe.score == BLOCK_OBS
+    in_nats = recipe.compensate == "full" or recipe.losses == "refit"
+    statistics: Mapping[str, LayerStatistics] = {}
+    if by_obs or in_nats:
+        say("gathering layer statistics")
+        want = {"gram", "row_gain"} if in_nats else {"gram"}
+        statistics = collect(model, images.batches(batch_size), layers, want, seed=recipe.seed)
+    obs: dict[str, tuple[BlockObs, ...]] = {}
+    if by_obs:
+        for name in layers:
+            say(f"block-OBS: {name}")
+            obs[name] = tuple(_obs(statistics[name], size, recipe, in_nats) for size in sizes[name])
+        curves = {n: tuple(one.curve(n) for one in options) for n, options in obs.items()}
+    else:
         say(f"scoring blocks: {recipe.score}")
-        curves = score(
+        curves = _scored(model, images, batch_size, sizes, recipe)
+        if recipe.losses == "refit":
+            say("refitting layers at several sparsities")
+            curves = {
+                name: tuple(refit_curve(c, statistics[name], recipe.damping) for c in options)
+                for name, options in curves.items()
+            }
+    if in_nats:
+        say("correcting curves by measured KL")
+        kept = curves
+
+        def weights_at(name: str, number: int, removed: int) -> FloatArray:
+            damping = obs[name][number].damping if by_obs else recipe.damping
+            return _refitted(statistics[name], kept[name][number].mask(removed), damping)
+
+        few = images.first(min(CORRECTION_IMAGES, len(images)))
+        curves = corrected(model, few, weights_at, curves, statistics)
+    return Prepared(recipe, model, images, layers, curves, obs, permutations)
+
+
+def _sizes(
+    model: nn.Module, layers: Sequence[str], recipe: PruneRecipe
+) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Return the block sizes of every layer."""
+    found = {}
+    for name in layers:
+        weight = model.get_submodule(name).weight
+        rows, columns = weight.shape  # type: ignore[misc]
+        found[name] = recipe.sizes(name, (int(rows), int(columns)))
+    return found
+
+
+def _options(
+    sizes: Mapping[str, tuple[tuple[int, int], ...]],
+) -> list[dict[str, tuple[int, int]]]:
+    """Return, for each number of an option, the layers that have it with their sizes."""
+    most = max(map(len, sizes.values()))
+    return [
+        {name: options[number] for name, options in sizes.items() if number < len(options)}
+        for number in range(most)
+    ]
+
+
+def _sides(option: Mapping[str, tuple[int, int]]) -> tuple[dict[str, int], dict[str, int]]:
+    heights = {name: size[0] for name, size in option.items()}
+    return heights, {name: size[1] for name, size in option.items()}
+
+
+def _scored(
+    model: nn.Module,
+    images: ImageSet,
+    batch_size: int,
+    sizes: Mapping[str, tuple[tuple[int, int], ...]],
+    recipe: PruneRecipe,
+) -> dict[str, tuple[LayerCurve, ...]]:
+    """Score every block size of every layer."""
+    found: dict[str, tuple[LayerCurve, ...]] = dict.fromkeys(sizes, ())
+    for option in _options(sizes):
+        scored = score(
             recipe.score,
             model,
             images.batches(batch_size),
-            layers,
-            recipe.block_out,
-            recipe.block_in,
+            list(option),
+            *_sides(option),
             recipe.seed,
         )
-        return Prepared(recipe, model, images, layers, curves, {})
-    say("gathering layer statistics")
-    want = {"gram", "row_gain"} if recipe.compensate == "full" else {"gram"}
-    statistics = collect(model, images.batches(batch_size), layers, want, seed=recipe.seed)
-    obs = {}
-    for name in layers:
-        say(f"block-OBS: {name}")
-        obs[name] = _obs(statistics[name], recipe)
-    curves = {name: found.curve(name) for name, found in obs.items()}
-    if recipe.compensate == "full":
-        say("correcting curves by measured KL")
-        curves = corrected(model, images.first(min(32, len(images))), obs, curves)
-    return Prepared(recipe, model, images, layers, curves, obs)
+        for name, curve in scored.items():
+            found[name] += (curve,)
+    return found
 
 
-def _obs(layer: LayerStatistics, recipe: PruneRecipe) -> BlockObs:
-    scale = np.sqrt(layer.row_gain) if recipe.compensate == "full" else None
-    return block_obs(
-        layer.weight, layer.gram, recipe.block_out, recipe.block_in, scale, recipe.damping
-    )
+def _obs(
+    layer: LayerStatistics, size: tuple[int, int], recipe: PruneRecipe, in_nats: bool
+) -> BlockObs:
+    scale = np.sqrt(layer.row_gain) if in_nats else None
+    return block_obs(layer.weight, layer.gram, *size, scale, recipe.damping)
 
 
-def corrected(
-    model: nn.Module,
-    images: ImageSet,
-    obs: Mapping[str, BlockObs],
-    curves: Mapping[str, LayerCurve],
-    fractions: Sequence[float] = (0.5, 0.8),
-) -> dict[str, LayerCurve]:
-    """Scale every layer's curve by measured over predicted KL at two sparsities.
-
-    The factor is interpolated in its logarithm over the removed fraction, and
-    constant outside; each layer is measured alone, the others dense.
-    """
-    from lspsim.prune.measure import quality, reference_logits
-
-    reference = reference_logits(model, images)
-    out = {}
-    for name, curve in curves.items():
-        linear = model.get_submodule(name)
-        weight = linear.weight
-        if not isinstance(weight, torch.Tensor):
-            raise LspsimError(f"layer {name!r} has no weight")
-        kept = weight.detach().clone()
-        logs = []
-        for fraction in fractions:
-            removed = round(fraction * curve.blocks)
-            new = torch.from_numpy(obs[name].weights_at(removed)).to(weight)
-            with torch.no_grad():
-                weight.copy_(new)
-            measured = max(quality(model, images, reference).kl_nats, 1e-9)
-            logs.append(math.log(measured / max(float(curve.loss[removed]), 1e-12)))
-        with torch.no_grad():
-            weight.copy_(kept)
-        at = np.arange(curve.blocks + 1) / curve.blocks
-        factor = np.exp(np.interp(at, fractions, logs))
-        loss = np.maximum.accumulate(curve.loss * factor)
-        out[name] = LayerCurve(
-            name, curve.shape, curve.block_out, curve.block_in, curve.order, loss, "nats"
-        )
-    return out
+def _refitted(layer: LayerStatistics | BlockObs, mask: BlockMask, damping: float) -> FloatArray:
+    """Return the least-squares weight of a layer alone on a mask."""
+    return least_squares_refit(
+        layer.weight, layer.gram, mask.keep, mask.block_out, mask.block_in, damping
+    ).weight
 
 
 def prune(
@@ -301,13 +265,14 @@ def prune(
     say("allocating: " + ", ".join(map(str, budgets)))
     coupled = 0
 
-    def allocate(candidates: Mapping[str, LayerCurve]) -> Outcome:
+    def allocate(options: Mapping[str, tuple[LayerCurve, ...]]) -> Outcome:
+        candidates = [curve for curves in options.values() for curve in curves]
         return search(
-            candidates.values(), workload, budgets, model, exact, recipe.allocate, most=recipe.most
+            candidates, workload, budgets, model, exact, recipe.allocate, most=recipe.most
         )
 
     outcome = allocate(curves)
-    if recipe.compensate == "full":
+    if recipe.couple:
         for _ in range(COUPLING_ROUNDS):
             curves, freed = couple(prepared.model, curves, outcome.masks)
             if freed == 0:
@@ -315,29 +280,32 @@ def prune(
             coupled += freed
             say(f"dead units: {freed} blocks for free, allocating again")
             outcome = allocate(curves)
-    masks = dict(outcome.masks)
     say("compensating")
+    done = make_up(prepared, outcome.masks, batch_size)
+    return Pruned(done.model, dict(outcome.masks), outcome, done.report, coupled)
+
+
+def make_up(
+    prepared: Prepared, masks: Mapping[str, BlockMask], batch_size: int = 32
+) -> Compensated:
+    """Zero removed blocks, and make up for them as the recipe says.
+
+    Parameters
+    ----------
+    prepared
+        From `prepare`.
+    masks
+        Of all its layers.
+    batch_size
+        Images per forward pass.
+    """
+    recipe = prepared.recipe
     method = "obs" if recipe.compensate == "full" else recipe.compensate
     anchors = None
     if method == "obs":
         anchors = {
-            name: _anchor(prepared.obs[name], masks[name], recipe) for name in prepared.layers
+            name: _refitted(options[0], masks[name], options[0].damping)
+            for name, options in prepared.obs.items()
         }
-    done = compensate(
-        prepared.model,
-        masks,
-        prepared.images.batches(batch_size),
-        method,
-        recipe.damping,
-        anchors,
-    )
-    return Pruned(done.model, masks, outcome, done.report, coupled)
-
-
-def _anchor(obs: BlockObs, mask: BlockMask, recipe: PruneRecipe) -> np.ndarray:
-    """Return the least-squares weight of a layer alone, on the mask that was chosen."""
-    from lspsim.prune.compensate.refit import least_squares_refit
-
-    return least_squares_refit(
-        obs.weight, obs.gram, mask.keep, recipe.block_out, recipe.block_in, obs.damping
-    ).weight
+    batches = prepared.images.batches(batch_size)
+    return compensate(prepared.model, masks, batches, method, recipe.damping, anchors)

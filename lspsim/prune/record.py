@@ -5,6 +5,7 @@
 | `prune.json` | `PointRecord`: choices, figures before and after, provenance |
 | `pruned.safetensors` | the state dict, removed blocks exactly zero |
 | `masks.npz` | the masks by layer |
+| `permutations.npz` | where channels were permuted: the old number of each new one |
 
 Reading a record needs no torch; `lspsim front` reads hundreds.
 """
@@ -17,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import ErrorDetails
@@ -33,7 +36,8 @@ SCHEMA: Literal["lspsim/prune/v1"] = "lspsim/prune/v1"
 RECORD = "prune.json"
 WEIGHTS = "pruned.safetensors"
 MASKS = "masks.npz"
-CONTENT = (RECORD, WEIGHTS, MASKS)
+PERMUTATIONS = "permutations.npz"
+CONTENT = (RECORD, WEIGHTS, MASKS, PERMUTATIONS)
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -173,6 +177,7 @@ def write_point(
     state_dict: Mapping[str, torch.Tensor],
     masks: Mapping[str, BlockMask],
     *,
+    permutations: Mapping[str, NDArray[np.int64]] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a pruned point, whole or not at all.
@@ -187,6 +192,8 @@ def write_point(
         The pruned network's, removed blocks zero; from any device.
     masks
         By layer.
+    permutations
+        By name, the old number of each new channel; kept for the record.
     overwrite
         Replace an existing point. Anything else is never replaced.
 
@@ -206,6 +213,8 @@ def write_point(
     with whole_directory(directory) as temporary:
         (temporary / RECORD).write_text(record.to_json(), encoding="utf-8")
         save_masks(temporary / MASKS, masks)
+        if permutations:
+            np.savez_compressed(temporary / PERMUTATIONS, **permutations)  # type: ignore[arg-type]
         _write_weights(temporary / WEIGHTS, state_dict, directory)
     return directory
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import time
 from collections.abc import Mapping
@@ -135,6 +136,78 @@ def preset(dataset: str) -> TrainConfig:
     return TrainConfig(dataset, recipe, patch_size=8, image_size=64, start_strength=1.0)
 
 
+def variant(
+    dataset: str, width: int | None = None, heads: int | None = None, depth: int | None = None
+) -> tuple[TrainConfig, str]:
+    """Return a dataset's recipe with a model of another size, and that model's name.
+
+    A smaller dense model that is trained as long is what a pruned one has to beat.
+
+    Parameters
+    ----------
+    dataset
+        See `preset`.
+    width, heads, depth
+        Channels, attention heads and blocks; None keeps the preset's.
+
+    Returns
+    -------
+    The recipe, and a name that says what differs from the preset
+    (`deit_glyphs_w84_d4`; without a difference `deit_glyphs`).
+
+    Raises
+    ------
+    ModelError
+        When `dataset` is unknown, or no model has this size.
+    """
+    base = preset(dataset)
+    config = replace(
+        base,
+        embed_dim=base.embed_dim if width is None else width,
+        heads=base.heads if heads is None else heads,
+        depth=base.depth if depth is None else depth,
+    )
+    check_size(config)
+    sizes = (("w", "embed_dim"), ("h", "heads"), ("d", "depth"))
+    marks = [
+        f"_{letter}{getattr(config, field)}"
+        for letter, field in sizes
+        if getattr(config, field) != getattr(base, field)
+    ]
+    return config, default_name(config) + "".join(marks)
+
+
+def default_name(config: TrainConfig) -> str:
+    """Return `deit_DATASET`."""
+    return f"deit_{Path(config.dataset).name.replace('-', '_')}"
+
+
+def check_size(config: TrainConfig) -> None:
+    """Refuse a size that no model has.
+
+    Raises
+    ------
+    ModelError
+        When a size is below 1, or the width is no multiple of the heads and of
+        4 (sines and cosines of two coordinates, see `initial_model`).
+    """
+    for label, value in (
+        ("width", config.embed_dim),
+        ("heads", config.heads),
+        ("depth", config.depth),
+    ):
+        if value < 1:
+            raise ModelError(f"{label} must be at least 1, got {value}")
+    step = math.lcm(config.heads, 4)
+    below = config.embed_dim // step * step
+    if below != config.embed_dim:
+        near = f"{below} or {below + step}" if below else f"{step}"
+        raise ModelError(
+            f"a width of {config.embed_dim} must be a multiple of the heads ({config.heads}) and "
+            f"of 4 (position embeddings); take {near}, or other heads"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """A finished run: the folder holds `NAME.safetensors` (float16) beside its card `NAME.json`."""
@@ -184,6 +257,7 @@ def train(
         finite, or files that cannot be written.
     """
     check_device(device)
+    check_size(config)
     if config.dataset in DATASETS and config.image_size != SIDE:
         raise ModelError(
             f"dataset {config.dataset!r} has images of {SIDE}x{SIDE} pixels, "
@@ -227,7 +301,7 @@ def train(
     _round_to_float16(model)
     for split in ("validation", "test"):
         accuracy[split] = _accuracy(model, config, split)
-    stem = name or f"deit_{Path(config.dataset).name.replace('-', '_')}"
+    stem = name or default_name(config)
     card = {
         "schema": CARD_SCHEMA,
         "name": stem,

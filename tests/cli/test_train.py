@@ -38,6 +38,26 @@ def test_weights_and_card(run, tiny, tmp_path):
     assert load_model(str(out / "deit_digits.json")).num_classes == 10
 
 
+def test_a_smaller_model_has_its_own_name_and_card(run, refused, tiny, tmp_path):
+    words = ("train", "digits", "--epochs", "1", "--out")
+    answer = run(*words, tmp_path, "--width", "12", "--heads", "3", "--depth", "1")
+    assert answer.code == 0
+    assert f"written: {tmp_path / 'deit_digits_w12_h3.safetensors'}" in answer.out
+    card = read_card(tmp_path / "deit_digits_w12_h3.json")
+    assert card["name"] == "deit_digits_w12_h3"
+    assert card["architecture"]["embed_dim"] == card["training"]["embed_dim"] == 12
+    assert card["architecture"]["num_heads"] == 3
+    assert card["training"]["command"] == (
+        "lspsim train digits --out DIR --epochs 1 --width 12 --heads 3 --depth 1"
+    )
+    model = load_model(str(tmp_path / "deit_digits_w12_h3.json"))
+    assert model.get_submodule("blocks.0.mlp.fc1").weight.shape == (48, 12)
+    assert "embed_dim: 12 there, 16 here" in refused(*words, tmp_path)
+    message = refused(*words, tmp_path / "other", "--width", "14")
+    assert "a width of 14 must be a multiple of the heads (2)" in message
+    assert not (tmp_path / "other").exists()
+
+
 def test_it_goes_on_after_an_interrupt(run, tiny, tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     words = ("train", "digits", "--epochs", "2", "--out")
@@ -70,5 +90,6 @@ def test_another_seed_is_no_continuation(run, refused, tiny, tmp_path):
 def test_bad_input(refused, tmp_path):
     assert "glyfs" in refused("train", "glyfs", "--out", tmp_path)
     assert "--epochs" in refused("train", "digits", "--out", tmp_path, "--epochs", "0")
+    assert "--width" in refused("train", "digits", "--out", tmp_path, "--width", "0")
     (tmp_path / "file").write_text("mine")
     assert "file" in refused("train", "digits", "--out", tmp_path / "file", "--epochs", "1")

@@ -21,14 +21,15 @@ TINY = {
 }
 
 
-def tiny_model(folder: Path) -> Path:
+def tiny_model(folder: Path, changes: dict[str, int] | None = None) -> Path:
     """Write a card and weights, and return the card's path."""
+    shape = TINY | (changes or {})
     from safetensors.torch import save_file
 
     from lspsim.models.load import CARD_SCHEMA, build
 
     torch.manual_seed(0)
-    model = build(TINY)
+    model = build(shape)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 2:
@@ -36,7 +37,7 @@ def tiny_model(folder: Path) -> Path:
             elif name.endswith("bias"):
                 parameter.normal_(0, 0.2)
     card = folder / "tiny.json"
-    card.write_text(json.dumps({"schema": CARD_SCHEMA, "architecture": TINY}))
+    card.write_text(json.dumps({"schema": CARD_SCHEMA, "architecture": shape}))
     save_file(model.state_dict(), card.with_suffix(".safetensors"))
     return card
 
@@ -53,7 +54,9 @@ def row(cell: Cell, right: np.ndarray, dense: np.ndarray, kl: float = 0.1) -> Ro
         sparsity_target=cell.sparsity,
         seed=cell.seed,
         distilled=cell.distilled,
-        basis="own",
+        basis=cell.method.basis,
+        couple=cell.method.couple,
+        pattern=cell.method.pattern,
         images=len(right),
         top1_dense=float(dense.mean()),
         top1=float(right.mean()),

@@ -3,9 +3,20 @@ from fractions import Fraction
 import pytest
 
 from lspsim.errors import LspsimError
-from lspsim.explore.bench import Bench, Sizes, sparsity_budget
-from lspsim.explore.bench_cells import FULL, LPVIT, RANDOM, REFIT, Cell
+from lspsim.explore.bench import Bench, Sizes
+from lspsim.explore.bench_cells import (
+    FULL,
+    LOW_RANK,
+    LPVIT,
+    RANDOM,
+    REFIT,
+    TURNED,
+    UNITS,
+    Cell,
+)
+from lspsim.explore.bench_report import markdown
 from lspsim.explore.bench_table import Table
+from lspsim.prune.budgets import sparsity_budget
 from lspsim.workload import Gemm, Workload
 from tests.explore.bench_cases import tiny_model
 
@@ -40,7 +51,7 @@ def test_a_sparsity_is_a_share_of_the_prunable_macs():
 
 @pytest.mark.parametrize("per_cent", [0, 100])
 def test_a_sparsity_that_means_nothing_is_refused(per_cent):
-    with pytest.raises(LspsimError, match=r"from 1 to 99"):
+    with pytest.raises(LspsimError, match=r"above 0 and below 100"):
         sparsity_budget(Workload([Gemm("g", m=1, k=1, n=1)]), per_cent)
 
 
@@ -109,6 +120,31 @@ def test_distillation_goes_on_from_the_pruned_network(card, tmp_path):
     assert distilled.kl_nats < one_shot.kl_nats
     assert control.sparsity == 0
     assert control.kl_nats != 0
+
+
+def test_controls_are_measured_like_everything_else(bench, card):
+    for method in (TURNED, UNITS, LOW_RANK):
+        sides = (0, 0) if method == LOW_RANK else (8, 8)
+        row = bench.measure(Cell(method, *sides, 50))
+        assert row.unit == "nats"
+        assert 0.5 <= row.sparsity < 0.56
+        assert row.pattern == method.pattern
+        assert row.cell.method == method
+    page = markdown(bench.table)
+    assert "(whole units)" in page
+    assert "## Without blocks" in page
+
+
+def test_a_smaller_dense_network_is_a_control(bench, tmp_path):
+    (tmp_path / "small").mkdir()
+    small = tiny_model(tmp_path / "small", {"embed_dim": 16})
+    row = bench.measure_rival(str(small))
+    assert row.sparsity == pytest.approx(0.75)  # half the width: a quarter of each matrix
+    assert 0.25 < row.macs_left < 0.5
+    assert (row.score, row.pattern) == ("smaller-dense", "dense")
+    assert row.cell in Table(bench.table.path).rows
+    with pytest.raises(LspsimError, match="no fewer MACs"):
+        bench.measure_rival(bench.model_name)
 
 
 def test_masks_fill_the_budget(bench):

@@ -4,13 +4,18 @@ from itertools import pairwise
 import pytest
 
 from lspsim.explore.bench_cells import (
+    CONTROLS,
     FULL,
     HEADLINES,
+    LOW_RANK,
     LPVIT,
     RANDOM,
+    TURNED,
     UNIFORM_ONLY,
+    UNITS,
     Cell,
     Method,
+    control_cells,
     distilled_cells,
     grid,
     quick_cells,
@@ -64,6 +69,27 @@ def test_lpvit_keeps_its_cap():
     assert Cell(FULL, 16, 16, 80).recipe.most == 1.0
 
 
+def test_controls_share_all_but_one_thing_with_what_they_control():
+    cells = control_cells(seeds=2)
+    assert {c.method for c in cells} == set(CONTROLS)
+    assert {c.sparsity for c in cells} == {80}
+    assert sum(c.method == LOW_RANK for c in cells) == 2  # no blocks: once per seed
+    turned = next(c for c in cells if c.method == TURNED).recipe
+    ours = Cell(FULL, turned.block_out, turned.block_in, 80, turned.seed).recipe
+    assert (turned.basis, turned.couple, turned.allocate) == ("rotate", True, ours.allocate)
+    assert (ours.basis, ours.couple) == ("rotate", True)
+    assert (turned.score, turned.losses) == ("random", "refit")
+    units = next(c for c in cells if c.method == UNITS and c.block_out == 16).recipe
+    assert units.sizes("blocks.0.mlp.fc2", (192, 768)) == ((192, 16),)
+
+
+def test_names_say_what_is_unusual():
+    assert str(TURNED) == "random / least-squares / knapsack (turned) + coupling"
+    assert str(UNITS) == "block-obs / full / greedy (whole units)"
+    assert str(FULL) == "block-obs / full / knapsack"
+    assert str(Method("block-obs", "full", "knapsack", couple=False)).endswith("- coupling")
+
+
 def test_quick_and_distilled_cells():
     assert len(quick_cells()) == 8
     distilled = distilled_cells()
@@ -86,5 +112,5 @@ def test_which_parts_go_together(method, meaningful):
 
 
 def test_keys_tell_all_cells_apart():
-    cells = [*grid(), *distilled_cells()]
+    cells = [*grid(), *distilled_cells(), *control_cells()]
     assert len({c.key for c in cells}) == len(cells)

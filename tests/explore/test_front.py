@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from lspsim.errors import ResultError
 from lspsim.explore import front, read_records, write_front
+from lspsim.explore.dominance import COST_TOLERANCE
 from lspsim.report.front import COLUMNS, OBJECTIVES, front_csv
-from tests.prune.record_cases import DENSE, new_record
+from tests.prune.record_cases import DENSE, measured, new_record
 
 points = st.builds(
     new_record,
@@ -52,8 +53,11 @@ def test_a_dominated_point_is_dominated_by_a_point_of_the_front(records):
         sign = 1 if objective == "speedup" else -1
 
         def beats(p, q, objective=objective, sign=sign):
-            a, b = (sign * p.x(objective), p.top1), (sign * q.x(objective), q.top1)
-            return a[0] >= b[0] and a[1] >= b[1] and a != b
+            a, b = sign * p.x(objective), sign * q.x(objective)
+            differ = abs(a - b) >= COST_TOLERANCE * max(abs(a), abs(b)) and a != b
+            if p.top1 == q.top1:
+                return differ and a > b
+            return p.top1 > q.top1 and not (differ and a < b)
 
         best = data.best(objective)
         assert best
@@ -87,6 +91,21 @@ def test_a_point_worse_than_dense_is_dominated_and_a_better_one_dominates_dense(
     assert [p.dominated_speedup for p in worse.points] == [False, True]
     better = front([new_record(speedup=2.0, energy_ratio=0.5, top1=0.9)])
     assert [p.dominated_energy for p in better.points] == [True, False]
+
+
+def test_a_handful_of_cycles_is_no_difference():
+    """4 of 126,650 cycles (0.003 %) neither beat a point of equal top-1 nor save a worse one."""
+
+    def point(cycles, top1):
+        return new_record(pruned=replace(measured(top1=top1), cycles=cycles), label=f"{cycles}")
+
+    def beaten(*records):
+        return {point.label for point in front(records).points if point.dominated_speedup}
+
+    assert beaten(point(126_650, 0.8), point(126_654, 0.8)) == set()
+    assert beaten(point(126_650, 0.75), point(126_654, 0.8)) == {"126650"}
+    assert beaten(point(126_650, 0.8), point(126_850, 0.8)) == {"126850"}
+    assert beaten(point(126_650, 0.75), point(126_850, 0.8)) == set()
 
 
 def test_what_has_no_accuracy_is_listed_and_not_judged():

@@ -1,20 +1,26 @@
 """From curves and budgets to masks: every budget met by the event engine, one of them tightly."""
 
+import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lspsim.errors import LspsimError
 from lspsim.hardware import load_hardware
 from lspsim.prune.allocate import search
-from lspsim.prune.allocate.repair import _hull, repair
+from lspsim.prune.allocate.repair import BINDS_WITHIN, _hull, repair
 from lspsim.prune.budgets import parse_budgets
 from lspsim.prune.curves import LayerCurve
 from lspsim.prune.menus import Choice, group_curves, masks_of, tabulate
 from lspsim.simulate import simulate
-from lspsim.simulate.cost import ProportionalCost, SimulatorCost, cost_variants
+from lspsim.simulate.cost import Cost, ProportionalCost, SimulatorCost, cost_variants
 from lspsim.workload import Gemm, VectorOp, Workload
+
+repair_module = sys.modules["lspsim.prune.allocate.repair"]
 
 SMALL = load_hardware("edge_32x32").with_values({"array.rows": 8, "array.cols": 8})
 SLOW_MEMORY = SMALL.with_values({"memory.dram.bandwidth": "1 GB/s"})
@@ -44,7 +50,18 @@ def curves(block=(8, 8), seed=0):
     return [curve(g.name, (g.n, g.k), seed + i, block) for i, g in enumerate(WORKLOAD.gemms)]
 
 
-def run(chip, budgets, **options):
+def flattened(curve, steps):
+    """Raise the loss to that of the next of `steps` counts: stairs, as a running maximum has."""
+    counts = np.arange(curve.blocks + 1)
+    corners = np.rint(np.linspace(0, curve.blocks, steps + 1)).astype(int)
+    return replace(curve, loss=curve.loss[corners[np.searchsorted(corners, counts)]])
+
+
+def stairs(steps=3):
+    return [flattened(curve, steps) for curve in curves()]
+
+
+def run(chip, budgets, curves=curves, **options):
     options = {"rounds": 2, "points": 33} | options
     model, exact = SimulatorCost(chip), SimulatorCost(chip, "event")
     return search(curves(), WORKLOAD, parse_budgets(budgets), model, exact, **options)
@@ -53,8 +70,9 @@ def run(chip, budgets, **options):
 @pytest.mark.parametrize("chip", CHIPS.values(), ids=CHIPS)
 @pytest.mark.parametrize("method", ["uniform", "lagrangian", "greedy", "knapsack"])
 @pytest.mark.parametrize("budgets", [["cycles=0.5"], ["energy=0.7", "macs=0.6", "latency=0.8"]])
-def test_all_budgets_are_met_and_one_binds(chip, method, budgets):
-    found = run(chip, budgets, method=method)
+@pytest.mark.parametrize("curves", [curves, stairs])
+def test_all_budgets_are_met_and_one_binds(chip, method, budgets, curves):
+    found = run(chip, budgets, curves, method=method)
     dense = simulate(WORKLOAD, chip).totals
     pruned = simulate(WORKLOAD.with_masks(dict(found.masks)), chip).totals
     assert found.cost.cycles == pruned.cycles_total
@@ -170,6 +188,86 @@ def test_repair_mends_any_start():
         assert found.simulations < 300
         losses.append(found.loss)
     assert losses[0] <= min(losses) * 1.1  # removing along the best path from dense
+
+
+FOUR = Workload([Gemm(name, 1, 40, 1) for name in "abcd"])
+"""Layers of 40 blocks (1x1) whose MACs are the number of kept blocks."""
+
+
+def repaired(losses, removed, ceiling, dead=(0, 0, 0, 0)):
+    """Repair a start at `removed` blocks per layer of `FOUR` under a ceiling of MACs."""
+    grouped = {
+        name: (LayerCurve(name, (1, 40), 1, 1, np.arange(40), np.array(loss), dead=first),)
+        for name, loss, first in zip("abcd", losses, dead, strict=True)
+    }
+    start = {name: Choice(0, at) for name, at in zip(grouped, removed, strict=True)}
+    exact = ProportionalCost(Cost(160, 1.0, 1.0, 160))
+    budgets, ceilings = parse_budgets([f"macs={ceiling} MACs"]), np.array([float(ceiling)])
+    menus = tabulate(grouped, FOUR, exact, budgets, ceilings, start, points=5)
+    return repair(menus, start, grouped, FOUR, exact), grouped, exact
+
+
+def test_blocks_on_a_flat_stretch_come_back_when_all_gains_are_too_dear():
+    """Each layer gains only from 30 blocks at once, more than the room of 22."""
+    stair = np.where(np.arange(41) > 10, 1.0, 0.0)
+    found, _, _ = repaired([stair] * 4, [40] * 4, 22)
+    assert found.loss == 4
+    assert found.cost.macs == 22
+
+
+def test_dead_blocks_stay_away_whatever_room_there_is():
+    stair = np.where(np.arange(41) > 10, 1.0, 0.0)
+    found, _, _ = repaired([stair] * 4, [40, 40, 40, 5], 150, dead=(0, 5, 10, 5))
+    assert [found.choice[name].removed for name in "abcd"] == [0, 5, 10, 5]
+    assert found.loss == 0
+    assert found.cost.macs == 140
+
+
+def test_gains_come_before_flat_stretches():
+    """The last layer alone gains; what it leaves of the room goes to the first."""
+    flat, slope = np.where(np.arange(41) > 0, 1.0, 0.0), np.arange(41) / 20
+    found, _, _ = repaired([flat, flat, flat, slope], [40, 40, 40, 40], 50)
+    assert found.choice["d"].removed == 0
+    assert found.choice["a"].removed == 30
+    assert found.cost.macs == 50
+
+
+@st.composite
+def starts(draw):
+    """Draw four curves with flat stretches and dips, a start, and a ceiling of MACs."""
+    rise = st.sampled_from(draw(st.sampled_from([(0, 0, 0, 0, 1, 5), (0, 0, 0, 0, 1, 5, -1)])))
+    rises = st.lists(rise, min_size=40, max_size=40)
+    losses = [np.cumsum([0, *draw(rises)]) / 8 for _ in "abcd"]
+    removed = [draw(st.integers(0, 40)) for _ in "abcd"]
+    return losses, removed, draw(st.integers(1, 170))
+
+
+@settings(max_examples=150)
+@given(starts())
+def test_flat_stretches_leave_no_block_that_fits(case):
+    """A budget binds, or no layer can take any back without a rise of the loss."""
+    losses, removed, ceiling = case
+    found, grouped, exact = repaired(losses, removed, ceiling)
+    assert found.cost.macs <= ceiling
+    if found.cost.macs >= (1 - BINDS_WITHIN) * ceiling:
+        return
+    for name, at in found.choice.items():
+        loss = grouped[name][0].loss
+        for count in np.flatnonzero(loss[: at.removed] <= loss[at.removed]).tolist():
+            moved = masks_of(grouped, {**found.choice, name: Choice(0, count)})
+            assert exact.cost(FOUR.with_masks(moved)).macs > ceiling
+
+
+@settings(max_examples=60)
+@given(starts())
+def test_flat_moves_never_raise_the_loss(case):
+    losses, removed, ceiling = case
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repair_module, "_flat_moves", lambda judge, found: found)
+        without, _, _ = repaired(losses, removed, ceiling)
+    found, _, _ = repaired(losses, removed, ceiling)
+    assert found.loss <= without.loss
+    assert found.cost.macs >= without.cost.macs
 
 
 @pytest.mark.parametrize("seed", range(20))

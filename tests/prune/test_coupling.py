@@ -5,13 +5,19 @@ import pytest
 
 pytest.importorskip("torch")
 
-from lspsim.prune.coupling import couple
+from lspsim.prune import coupling
 from lspsim.prune.curves import LayerCurve
 from lspsim.workload import BlockMask
 from tests.prune import vit_cases as cases
 
 BLOCK = 8
 """Width 32, two heads of 16, 128 hidden units: blocks of 8 lie inside a head."""
+
+
+def couple(model, curves, masks):
+    """Call `couple` where every layer has one block size."""
+    coupled, freed = coupling.couple(model, {n: (c,) for n, c in curves.items()}, masks)
+    return {name: curve for name, (curve,) in coupled.items()}, freed
 
 
 @pytest.fixture
@@ -101,3 +107,21 @@ def test_normalised_queries_are_not_coupled(curves) -> None:
     width = 32 // BLOCK
     model = cases.vit(qk_norm=True)
     assert couple(model, curves, masks_with(curves, attn__qkv=(width + 1, slice(None))))[1] == 0
+
+
+def test_what_killed_a_unit_stays_on_the_bill(model, curves) -> None:
+    """The estimated loss of a choice is the same before and after its units are committed."""
+    masks = masks_with(curves, mlp__fc2=(slice(None), 3))
+    name = "blocks.0.mlp.fc2"
+    curve = curves[name]
+    gone = {row * curve.grid[1] + 3 for row in range(curve.grid[0])}
+    steps = dict(zip(curve.order.tolist(), np.diff(curve.loss), strict=True))
+    price = sum(steps[block] for block in gone)
+    coupled, _ = couple(model, curves, masks)
+    assert coupled[name].sunk == pytest.approx(price)
+    assert coupled[name].dead == len(gone)
+    freed = coupled["blocks.0.mlp.fc1"]
+    assert freed.sunk == 0  # went for free: nobody reads it
+    assert freed.dead == freed.grid[1]
+    again, _ = couple(model, coupled, masks)
+    assert again[name].sunk == pytest.approx(price)

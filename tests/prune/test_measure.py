@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from torch import nn
 
 from lspsim.errors import LspsimError
 from lspsim.models.data.image_set import ImageSet
-from lspsim.prune.measure import Quality, quality, reference_logits
+from lspsim.prune.measure import Quality, compare, quality, reference_logits
 
 
 class Fixed(nn.Module):
@@ -60,6 +62,19 @@ def test_against_definitions(logits, images) -> None:
     assert found.top1 - 0.75 == pytest.approx((found.won - found.lost) / 40)
 
 
+def test_quality_compares_logits_and_reads_each_image_once(logits, images) -> None:
+    other = logits + torch.randn(40, 5, generator=torch.Generator().manual_seed(1))
+    read: list[int] = []
+
+    def count(chosen: np.ndarray) -> torch.Tensor:
+        read.extend(chosen.tolist())
+        return torch.from_numpy(chosen)
+
+    found = quality(Fixed(other), replace(images, read=count), logits, batch_size=7)
+    assert found == compare(other, images.labels, logits)
+    assert read == list(range(40))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_kl_is_never_negative(logits, images, seed: int) -> None:
     other = logits + 0.01 * torch.randn(40, 5, generator=torch.Generator().manual_seed(seed))
@@ -87,5 +102,9 @@ def test_other_classes_and_infinite_outputs_are_refused(logits, images) -> None:
         quality(Fixed(logits), images, logits[:, :4])
     broken = logits.clone()
     broken[3, 1] = np.nan
-    with pytest.raises(LspsimError, match="not finite"):
+    with pytest.raises(LspsimError, match="the model's outputs are not finite"):
         quality(Fixed(broken), images, logits)
+    with pytest.raises(LspsimError, match="the reference's outputs are not finite"):
+        compare(logits, images.labels, broken)
+    with pytest.raises(LspsimError, match=r"logits \(40, 5\) for \(39,\) labels; give one"):
+        compare(logits, images.labels[1:], logits)

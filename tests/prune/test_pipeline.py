@@ -13,15 +13,13 @@ from lspsim.errors import LspsimError
 from lspsim.models import load_model, workload_from_model
 from lspsim.models.data import load_dataset
 from lspsim.prune.budgets import parse_budgets
+from lspsim.prune.calibration import collect
+from lspsim.prune.correction import corrected
+from lspsim.prune.curves import LayerCurve
 from lspsim.prune.measure import quality, reference_logits
-from lspsim.prune.pipeline import (
-    SCORE_NAMES,
-    PruneRecipe,
-    corrected,
-    lpvit_recipe,
-    prepare,
-    prune,
-)
+from lspsim.prune.pipeline import prepare, prune
+from lspsim.prune.recipe import SCORE_NAMES, PruneRecipe, lpvit_recipe
+from lspsim.prune.refit_curve import refit_curve
 from lspsim.simulate.cost import SimulatorCost
 from tests.prune.loop_cases import chip, tiny_card
 
@@ -146,7 +144,7 @@ def test_other_allocators_meet_it_too_and_lose_no_less(digits, prepared, pruned,
 
 
 def test_curves_are_monotone_and_in_nats(prepared) -> None:
-    for curve in prepared.curves.values():
+    for (curve,) in prepared.curves.values():
         assert curve.unit == "nats"
         assert curve.loss[0] == 0
         assert (np.diff(curve.loss) >= 0).all()
@@ -155,23 +153,34 @@ def test_curves_are_monotone_and_in_nats(prepared) -> None:
 def test_correction_brings_curves_to_what_was_measured(digits, prepared) -> None:
     """Twice corrected is once corrected, at the two sparsities where it was measured."""
     name = "blocks.1.mlp.fc2"
-    obs = {name: prepared.obs[name]}
-    raw = obs[name].curve(name)
-    once = corrected(prepared.model, digits.images, obs, {name: raw})[name]
-    weight = prepared.model.get_submodule(name).weight
-    kept = weight.detach().clone()
-    reference = reference_logits(prepared.model, digits.images)
+    model, images = prepared.model, digits.images
+    (obs,) = prepared.obs[name]
+    own = collect(model, images.batches(32), [name], {"gram"})
+    raw = obs.curve(name)
+
+    def weights_at(_: str, __: int, removed: int):
+        return obs.weights_at(removed)
+
+    (once,) = corrected(model, images, weights_at, {name: (raw,)}, own)[name]
+    layer = model.get_submodule(name)
+    kept = layer.weight.detach().clone(), layer.bias.detach().clone()
+    reference = reference_logits(model, images)
+    mean = torch.from_numpy(own[name].input_mean)
     for fraction in (0.5, 0.8):
         removed = round(fraction * raw.blocks)
+        new = torch.from_numpy(obs.weights_at(removed))
         with torch.no_grad():
-            weight.copy_(torch.from_numpy(obs[name].weights_at(removed)))
-        measured = quality(prepared.model, digits.images, reference).kl_nats
-        assert once.loss[removed] >= measured * (1 - 1e-6)  # the running maximum may lift it
+            layer.bias.add_(((layer.weight.double() - new) @ mean).float())
+            layer.weight.copy_(new)
+        measured = quality(model, images, reference).kl_nats
+        assert once.loss[removed] >= measured * (1 - 1e-4)  # the running maximum may lift it
         with torch.no_grad():
-            weight.copy_(kept)
-    again = corrected(prepared.model, digits.images, obs, {name: once})[name]
+            layer.weight.copy_(kept[0])
+            layer.bias.copy_(kept[1])
+    (again,) = corrected(model, images, weights_at, {name: (once,)}, own)[name]
     assert np.allclose(again.loss, once.loss, rtol=1e-3, atol=1e-12)
-    assert torch.equal(weight, kept)
+    assert torch.equal(layer.weight, kept[0])
+    assert torch.equal(layer.bias, kept[1])
 
 
 def test_compensation_helps(digits, pruned) -> None:
@@ -218,6 +227,69 @@ def test_blocks_that_straddle_heads_are_refused_for_every_score(digits, score: s
     recipe = PruneRecipe(48, 48, score, "uniform", "none")
     with pytest.raises(LspsimError, match=r"does not divide the head dimension 64"):
         digits.prepare(recipe)
+
+
+def tiny(tmp_path):
+    """A random model of two blocks, 32 wide, and few images."""
+    model = load_model(str(tiny_card(tmp_path)))
+    return model, workload_from_model(model), load_dataset("digits", "calibration", 16)
+
+
+def prune_tiny(tmp_path, recipe, budget="macs=0.6"):
+    model, workload, images = tiny(tmp_path)
+    fast, exact = SimulatorCost(chip(8), "analytic"), SimulatorCost(chip(8))
+    ready = prepare(model, images, workload, recipe)
+    return ready, prune(ready, workload, parse_budgets([budget]), fast, exact)
+
+
+def test_any_score_may_have_the_turned_basis_and_coupling(tmp_path) -> None:
+    recipe = PruneRecipe(
+        8, 8, "random", "knapsack", "least-squares", basis="rotate", couple=True, losses="refit"
+    )
+    ready, pruned = prune_tiny(tmp_path, recipe, "macs=0.3")
+    assert ready.permutations is not None
+    assert pruned.outcome.unit == "nats"
+    for (curve,) in ready.curves.values():
+        assert (np.diff(curve.loss) >= 0).all()
+    removed = {round(1 - mask.density, 2) for mask in pruned.masks.values()}
+    assert len(removed) > 1  # not the same share of every layer
+    assert not removed_weights(pruned).any()
+
+
+def test_layers_choose_among_block_sizes(tmp_path) -> None:
+    both = PruneRecipe(8, 8, more_sizes=((4, 16),))
+    ready, pruned = prune_tiny(tmp_path, both)
+    assert all(len(options) == 2 for options in ready.curves.values())
+    found = {(mask.block_out, mask.block_in) for mask in pruned.masks.values()}
+    assert found <= {(8, 8), (4, 16)}
+    alone = [prune_tiny(tmp_path, PruneRecipe(*size))[1] for size in ((8, 8), (4, 16))]
+    assert pruned.outcome.loss <= min(one.outcome.loss for one in alone) * 1.02
+    assert not removed_weights(pruned).any()
+
+
+def test_refitted_losses_are_those_of_the_refitted_layer(tmp_path) -> None:
+    model, _, images = tiny(tmp_path)
+    name = "blocks.0.mlp.fc2"
+    layer = collect(model, images.batches(8), [name], {"gram", "row_gain"})[name]
+    order = np.random.default_rng(0).permutation(4 * 16)
+    raw = LayerCurve(name, (32, 128), 8, 8, order, np.arange(65.0), "count")
+    found = refit_curve(raw, layer, fractions=(0.25, 0.5, 1.0))
+    assert found.unit == "nats"
+    assert np.array_equal(found.order, order)
+    ridge = 0.01 * np.trace(layer.gram) / 128
+    metric = layer.gram + ridge * np.eye(128)
+    for removed in (16, 32, 64):
+        keep = np.kron(raw.mask(removed).keep, np.ones((8, 8), bool))
+        total = 0.0
+        for row, (weights, kept) in enumerate(zip(layer.weight, keep, strict=True)):
+            solved = np.zeros(128)
+            if kept.any():
+                own = metric[np.ix_(kept, kept)]
+                solved[kept] = np.linalg.solve(own, (metric @ weights)[kept])
+            change = weights - solved
+            total += 0.5 * layer.row_gain[row] * change @ metric @ change
+        assert found.loss[removed] == pytest.approx(total, rel=1e-9)
+    assert found.loss[24] == pytest.approx((found.loss[16] + found.loss[32]) / 2)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from lspsim.errors import ResultError
 from lspsim.prune.record import (
     CONTENT,
+    PERMUTATIONS,
     RECORD,
     SCHEMA,
     WEIGHTS,
@@ -50,8 +51,13 @@ def damaged(directory, change):
 
 def test_a_point_is_read_back_whole(tmp_path):
     record = new_record()
-    where = write_point(tmp_path / "runs" / "a", record, weights(), MASKS)
+    orders = {"blocks.0.mlp.hidden": np.array([2, 0, 1])}
+    where = write_point(tmp_path / "runs" / "a", record, weights(), MASKS, permutations=orders)
     assert sorted(path.name for path in where.iterdir()) == sorted(CONTENT)
+    with np.load(where / PERMUTATIONS) as stored:
+        assert {name: stored[name].tolist() for name in stored} == {
+            "blocks.0.mlp.hidden": [2, 0, 1]
+        }
     assert read_point(where) == record
     assert load_masks(where / "masks.npz") == MASKS
     back = load_file(where / WEIGHTS)

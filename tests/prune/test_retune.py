@@ -11,7 +11,8 @@ from lspsim.errors import ResultError
 from lspsim.prune import retune
 from lspsim.prune.budgets import parse_budgets
 from lspsim.prune.finetune import PRESETS
-from lspsim.prune.pipeline import PruneRecipe, prepare
+from lspsim.prune.pipeline import prepare
+from lspsim.prune.recipe import PruneRecipe
 from lspsim.prune.record import read_point, write_point
 from lspsim.prune.retune import finetune_point
 from lspsim.prune.study import open_study, run_point

@@ -17,7 +17,8 @@ from lspsim.models.load import CARD_SCHEMA
 from lspsim.prune.budgets import parse_budgets
 from lspsim.prune.finetune import digest
 from lspsim.prune.measure import quality, reference_logits
-from lspsim.prune.pipeline import PruneRecipe, prepare
+from lspsim.prune.pipeline import prepare
+from lspsim.prune.recipe import PruneRecipe
 from lspsim.prune.record import MASKS, WEIGHTS, read_point, write_point
 from lspsim.prune.study import dense_model, dense_of, open_study, run_point
 from lspsim.prune.surgery import load_point

@@ -20,7 +20,7 @@ from lspsim.models.load import load_model, read_card
 from lspsim.prune.accuracy import top1
 from lspsim.prune.loop import Recipe, run
 from lspsim.prune.state import read_state, write_state
-from lspsim.prune.train import PRESETS, TrainConfig, initial_model, preset, train
+from lspsim.prune.train import PRESETS, TrainConfig, initial_model, preset, train, variant
 
 TINY = TrainConfig(
     dataset="digits",
@@ -205,11 +205,30 @@ def test_presets_of_names_and_folders(tmp_path: Path) -> None:
         preset("glyfs")
 
 
+def test_a_variant_differs_in_size_alone_and_in_its_name() -> None:
+    base = PRESETS["glyphs"]
+    assert variant("glyphs") == (base, "deit_glyphs")
+    assert variant("glyphs", width=base.embed_dim, depth=base.depth) == (base, "deit_glyphs")
+    smaller = replace(base, embed_dim=84)
+    assert variant("glyphs", width=84, depth=6) == (smaller, "deit_glyphs_w84")
+    other, name = variant("glyphs-hard", 80, 4, 9)
+    assert other == replace(PRESETS["glyphs-hard"], embed_dim=80, heads=4, depth=9)
+    assert name == "deit_glyphs_hard_w80_h4_d9"
+    with pytest.raises(ModelError, match=r"a width of 85 .*the heads \(3\).*take 84 or 96"):
+        variant("glyphs", width=85)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"image_size": 64}, "has images of 32x32 pixels, image_size is 64"),
-        ({"heads": 3}, "timm cannot build"),
+        (
+            {"heads": 3},
+            r"a width of 16 must be a multiple of the heads \(3\).*take 12 or 24, or other heads",
+        ),
+        ({"embed_dim": 18}, r"a width of 18 .*the heads \(2\) and of 4 .*take 16 or 20"),
+        ({"embed_dim": 2, "heads": 1}, r"a width of 2 .*the heads \(1\).*take 4,"),
+        ({"depth": 0}, "depth must be at least 1, got 0"),
         ({"dataset": "glyfs"}, "unknown dataset 'glyfs'"),
     ],
 )

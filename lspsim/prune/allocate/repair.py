@@ -98,7 +98,9 @@ def repair(
     While a budget is exceeded, blocks go along the path of least loss per cost (read
     off the menus; the engine decides how far). Then the path of most loss per cost is
     walked back as far as every budget allows, and single layers step back further
-    while some move still fits. Layers keep the block size that `choice` gave them.
+    while some move still fits. Where all budgets are slack even then, blocks come back
+    that gain no estimated loss, until a budget binds within `BINDS_WITHIN` or no such
+    block fits any more. Layers keep the block size that `choice` gave them.
 
     Parameters
     ----------
@@ -128,6 +130,7 @@ def repair(
     steps = _path(menus, found, curves, weight, most, removing=False)
     found = _longest(judge, found, steps)
     found = _single_moves(judge, found, menus, weight)
+    found = _flat_moves(judge, found)
     return Repaired(found, loss_of(curves, found), judge.cost(found), judge.asked)
 
 
@@ -155,7 +158,7 @@ def _path(
     for menu in menus.layers:
         at = found[menu.name]
         curve = curves[menu.name][at.curve]
-        end = most_removed(curve, most) if removing else 0
+        end = most_removed(curve, most) if removing else min(curve.dead, at.removed)
         counts = _ladder(at.removed, end)
         cost = _cost_at(menu.choices, menu.cost @ weight, at.curve, counts)
         loss = curve.loss[counts]
@@ -275,6 +278,48 @@ def _single_moves(
             found[step.name] = Choice(at.curve, removed)
             values = judge.values(judge.cost(found))
     return found
+
+
+def _flat_moves(judge: _Judge, found: dict[str, Choice]) -> dict[str, Choice]:
+    """Take blocks back for no rise of the estimated loss, until a budget binds or none fits.
+
+    Curves have flat stretches (LPViT's running maximum makes them), where moves that
+    must gain loss stop short. The estimate has no order for such moves: they go layer
+    by layer, in the workload's order. Dead blocks stay away.
+    """
+    values = judge.values(judge.cost(found))
+    moved = True
+    while moved:
+        moved = False
+        for name, at in list(found.items()):
+            if (1 - values / judge.ceilings).min() <= BINDS_WITHIN:
+                return found
+            curve = judge.curves[name][at.curve]
+            loss = curve.loss[: at.removed + 1]
+            counts = np.flatnonzero(loss <= loss[-1])[::-1]  # the present one first
+            counts = counts[counts >= min(curve.dead, at.removed)]
+            fits = _furthest(judge, found, name, counts)
+            if fits > 0:
+                found[name] = Choice(at.curve, int(counts[fits]))
+                values = judge.values(judge.cost(found))
+                moved = True
+    return found
+
+
+def _furthest(judge: _Judge, found: Mapping[str, Choice], name: str, counts: IntArray) -> int:
+    """Return the number of the furthest of a layer's counts that meets the budgets.
+
+    The first count is known to. The next one is asked first: mostly it does not fit.
+    """
+    low, high = 0, counts.size  # `low` meets them, `high` does not
+    middle = 1
+    while high - low > 1:
+        if judge.met({**found, name: Choice(found[name].curve, int(counts[middle]))}):
+            low = middle
+        else:
+            high = middle
+        middle = (low + high) // 2
+    return low
 
 
 def _loss(judge: _Judge, name: str, at: Choice) -> float:

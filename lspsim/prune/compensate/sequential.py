@@ -22,11 +22,15 @@ from lspsim.errors import LspsimError
 from lspsim.prune.compensate.blocks import element_keep
 from lspsim.prune.compensate.linear_algebra import ArrayLike, float64
 from lspsim.prune.compensate.moments import Moments
-from lspsim.prune.compensate.refit import least_squares_refit
+from lspsim.prune.compensate.refit import Refit, least_squares_refit
 from lspsim.prune.compensate.walk import attention_branch, scale_of, stations, without
 from lspsim.workload.mask import BlockMask
 
 Method = Literal["none", "bias", "least-squares", "obs"]
+
+Solver = Callable[[str, Tensor, Tensor, Tensor], Refit]
+"""Called with a layer's name, its dense weight `[N, K]`, the centred Gram `[K, K]` of the
+inputs that it gets and its centred cross-Gram `[N, K]` of targets and inputs, float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ def compensate(
     anchors: Mapping[str, ArrayLike] | None = None,
     token_weights: Mapping[str, Tensor] | None = None,
     progress: Callable[[str], None] | None = None,
+    solver: Solver | None = None,
 ) -> Compensated:
     """Zero the removed blocks of a copy of `model` and compensate for them.
 
@@ -106,6 +111,10 @@ def compensate(
         (ViT only). Default: all alike.
     progress
         Called with each layer's name when it is done.
+    solver
+        For "least-squares": solves for each layer's weight in place of
+        `least_squares_refit`, under a constraint that no mask expresses and with
+        a ridge of its own.
 
     Raises
     ------
@@ -122,6 +131,8 @@ def compensate(
             f"compensation 'obs' needs the block-OBS weights of every masked layer; "
             f"none for {', '.join(missing)}"
         )
+    if solver is not None and method != "least-squares":
+        raise LspsimError(f"a solver takes the place of 'least-squares', not of {method!r}")
     pruned = copy.deepcopy(model)
     apply_masks(pruned, masks)
     if method == "none":
@@ -135,6 +146,7 @@ def compensate(
             walk.anchors = anchors or {} if method == "obs" else {}
             walk.token_weights = token_weights or {}
             walk.progress = progress
+            walk.solver = solver
             report = tuple(walk.run(batches))
     finally:
         model.train(was_training)
@@ -181,6 +193,7 @@ class _Walk:
         self.anchors: Mapping[str, ArrayLike] = {}
         self.token_weights: Mapping[str, Tensor] = {}
         self.progress: Callable[[str], None] | None = None
+        self.solver: Solver | None = None
 
     def run(self, batches: Iterable[Tensor | tuple[Tensor, Tensor]]) -> Iterator[LayerReport]:
         """Fit every layer in turn."""
@@ -268,23 +281,12 @@ class _Walk:
         offset = float64(bias) if outputs else torch.zeros(len(weight), dtype=torch.float64)
         mean = reader @ moments.reference_mean + offset
         energy = _quadratic(reader, moments.reference_gram) if outputs else moments.reference_gram
-        mask = self.masks.get(name)
         used = 0.0
         if self.method == "bias":
             fitted = float64(pruned.weight)
         else:
-            keep = mask.keep if mask is not None else np.ones((1, 1), np.bool_)
-            block = (mask.block_out, mask.block_in) if mask is not None else dense.weight.shape
-            solved = least_squares_refit(
-                weight,
-                moments.gram,
-                keep,
-                block[0],
-                block[1],
-                self.damping,
-                cross,
-                self.anchors.get(name),
-            )
+            solve = self.solver or self._refit
+            solved = solve(name, weight, moments.gram, cross)
             fitted, used = torch.from_numpy(solved.weight), solved.damping
         before = _error(float64(pruned.weight), float64(bias), moments, cross, mean, energy)
         shift = mean - fitted @ moments.input_mean
@@ -299,6 +301,15 @@ class _Walk:
         if self.progress is not None:
             self.progress(name)
         return LayerReport(name, used, before, after)
+
+    def _refit(self, name: str, weight: Tensor, gram: Tensor, cross: Tensor) -> Refit:
+        """Solve for the weights that the layer's mask keeps."""
+        mask = self.masks.get(name)
+        keep = mask.keep if mask is not None else np.ones((1, 1), np.bool_)
+        block = (mask.block_out, mask.block_in) if mask is not None else weight.shape
+        return least_squares_refit(
+            weight, gram, keep, block[0], block[1], self.damping, cross, self.anchors.get(name)
+        )
 
 
 def _scaled(branch: Tensor, scale: Tensor | None) -> Tensor:

@@ -144,7 +144,7 @@ def _all_in_block(units: BoolArray, size: int) -> BoolArray:
 def couple_curves(
     curves: Mapping[str, LayerCurve], free: Mapping[str, BoolArray]
 ) -> dict[str, LayerCurve]:
-    """Return curves in which the free blocks go first and cost nothing.
+    """Return curves in which the free blocks go first, cost nothing and count as dead.
 
     The other blocks keep their order and their own costs. An allocation that
     is run again on these takes the free blocks before any other.
@@ -163,6 +163,7 @@ def couple_curves(
             curve.order[sequence],
             np.concatenate([[0.0], np.cumsum(steps)]),
             curve.unit,
+            int(first.sum()),
         )
     return result
 

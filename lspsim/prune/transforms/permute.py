@@ -65,6 +65,15 @@ class Permutations:
     value: dict[str, IntArray]
     query_key: dict[str, IntArray]
 
+    def arrays(self) -> dict[str, IntArray]:
+        """Return every order under one name, e.g. `blocks.0.mlp.hidden`."""
+        kinds = {"hidden": self.hidden, "value": self.value, "query_key": self.query_key}
+        return {
+            f"{path}.{kind}": order
+            for kind, found in kinds.items()
+            for path, order in found.items()
+        }
+
     def layer_orders(self) -> dict[str, tuple[IntArray | None, IntArray | None]]:
         """Return by layer the order of its rows and of its columns (None: as they were).
 
