@@ -137,7 +137,9 @@ def pruning(
     test_images: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Test images of cells between which small differences count [default: 12000].", show_default=False
+            min=1,
+            help="Test images of cells between which small differences count [default: 12000].",
+            show_default=False,
         ),
     ] = None,
     other_images: Annotated[

@@ -10,6 +10,7 @@ from lspsim.explore.bench_cells import (
     LOW_RANK,
     LPVIT,
     RANDOM,
+    REFIT,
     TURNED,
     UNIFORM_ONLY,
     UNITS,
@@ -81,6 +82,14 @@ def test_controls_share_all_but_one_thing_with_what_they_control():
     assert (turned.score, turned.losses) == ("random", "refit")
     units = next(c for c in cells if c.method == UNITS and c.block_out == 16).recipe
     assert units.sizes("blocks.0.mlp.fc2", (192, 768)) == ((192, 16),)
+
+
+def test_many_images_where_small_differences_count():
+    assert all(Cell(FULL, 16, 16, 80, seed).precise for seed in range(3))
+    assert Cell(REFIT, 16, 16, 80).precise
+    assert not Cell(REFIT, 16, 16, 80, 1).precise
+    assert not Cell(LPVIT, 16, 16, 80).precise
+    assert all(cell.precise for cell in distilled_cells())
 
 
 def test_names_say_what_is_unusual():
