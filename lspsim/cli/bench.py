@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lspsim.cli.bench_studies import proxy
+from lspsim.cli.bench_studies import proxy, ranks, steps
 from lspsim.cli.options import Format, FormatOption, block
 from lspsim.errors import LspsimError
 
@@ -50,7 +50,8 @@ def _numbers(text: str, option: str, least: int, most: int) -> list[int]:
     return found
 
 
-app.command("proxy")(proxy)
+for study in (proxy, ranks, steps):
+    app.command(study.__name__)(study)
 
 
 @app.callback()

@@ -1,9 +1,9 @@
-"""`lspsim bench proxy` and `lspsim bench ranks`: studies beside the comparison of methods."""
+"""`lspsim bench proxy`, `steps`, `ranks`: studies beside the comparison of methods."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -100,3 +100,112 @@ def _proxy_cells(row: ProxyRow) -> tuple[str, ...]:
         f"{row.kl_nats:.3g}\n{row.kl_nats_proxy:.3g}",
         f"{100 * (row.top1_dense - row.top1):.2f}\n{100 * (row.top1_dense - row.top1_proxy):.2f}",
     )
+
+
+def steps(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A timm name or a model card.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR", help="Default: white noise, which takes as long as images."
+        ),
+    ] = None,
+    hw: Annotated[str, typer.Option("--hw", metavar="NAME|FILE", help="Chip.")] = "edge_32x32",
+    budget: Annotated[list[str] | None, typer.Option(metavar="KIND=VALUE", help="Budgets.")] = None,
+    block: Annotated[str, typer.Option(metavar="OUTxIN", help="Block size.")] = "32x32",
+    compensate: Annotated[
+        Literal["least-squares", "obs", "full"], typer.Option(help="With block-OBS.")
+    ] = "full",
+    images: CalibrationImages = 256,
+    fmt: FormatOption = "table",
+) -> None:
+    """Prune once, and print the time of each step against its floating-point operations.
+
+    Example: lspsim bench steps deit_small_patch16_224 --images 64
+    """
+    from dataclasses import asdict
+
+    from lspsim.cli.output import print_json, print_rows, print_table
+    from lspsim.explore.steps import noise_images, timed_steps
+    from lspsim.hardware import load_hardware
+    from lspsim.models import load_model, workload_from_model
+    from lspsim.models.data import load_dataset
+    from lspsim.prune.budgets import parse_budgets
+    from lspsim.prune.recipe import PruneRecipe, parse_blocks
+    from lspsim.simulate.cost import SimulatorCost
+
+    budgets = parse_budgets(budget or ["cycles=0.5"])
+    size, more_sizes, by_kind = parse_blocks(block)
+    recipe = PruneRecipe(
+        *size, compensate=compensate, couple=True, more_sizes=more_sizes, by_kind=by_kind
+    )
+    chip = load_hardware(hw)
+    network = load_model(model)
+    shown = (
+        noise_images(network, images)
+        if data is None
+        else load_dataset(data, "calibration", images, model=network)
+    )
+    found, pruned = timed_steps(
+        network,
+        shown,
+        workload_from_model(network),
+        recipe,
+        budgets,
+        SimulatorCost(chip, "analytic"),
+        SimulatorCost(chip),
+    )
+    if fmt == "json":
+        print_json({"schema": "lspsim/steps/v1", "steps": [asdict(step) for step in found]})
+    elif fmt == "csv":
+        print_rows([asdict(step) for step in found])
+    else:
+        seconds, flop = sum(s.seconds for s in found), sum(s.flop for s in found)
+        rows = [
+            (s.name, f"{s.seconds:.1f}", f"{s.flop / 1e9:,.0f}", f"{s.flop_per_second / 1e9:.1f}")
+            for s in found
+        ]
+        rows.append(
+            ("in all", f"{seconds:.1f}", f"{flop / 1e9:,.0f}", f"{flop / 1e9 / seconds:.1f}")
+        )
+        print_table(("step", "s", "GFLOP", "GFLOP/s"), rows)
+        used = ", ".join(f"{kind} {used:.4f}" for kind, used in pruned.outcome.used.items())
+        typer.echo(
+            f"{len(shown)} images; peak memory {found[-1].peak_bytes / 1e9:.2f} GB; "
+            f"used of the budget: {used}"
+        )
+
+
+def ranks(
+    model: Model = "lspsim/deit_glyphs",
+    data: Data = "glyphs",
+    images: CalibrationImages = 256,
+    fmt: FormatOption = "table",
+) -> None:
+    """Print how many directions hold 90, 99 and 99.9 % of the variance of each layer's input.
+
+    Where few do, the model is so redundant that any blocks may go once the rest is refitted.
+
+    Example: lspsim bench ranks
+    """
+    from lspsim.cli.output import print_json, print_rows, print_table
+    from lspsim.models import load_model, workload_from_model
+    from lspsim.models.data import load_dataset
+    from lspsim.prune.ranks import input_ranks
+
+    network = load_model(model)
+    shown = load_dataset(data, "calibration", images, model=network)
+    found = input_ranks(network, shown, workload_from_model(network))
+    shares = list(found[0].ranks)
+    rows = [
+        {"layer": row.layer, "inputs": row.inputs}
+        | {f"directions_{100 * share:g}_percent": row.ranks[share] for share in shares}
+        for row in found
+    ]
+    if fmt == "json":
+        print_json({"schema": "lspsim/ranks/v1", "layers": rows})
+    elif fmt == "csv":
+        print_rows(rows)
+    else:
+        header = ("layer", "inputs", *(f"{100 * share:g} %" for share in shares))
+        print_table(header, [tuple(map(str, row.values())) for row in rows])

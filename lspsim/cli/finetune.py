@@ -10,6 +10,7 @@ import typer
 from lspsim.cli.train import DeviceOption, Restart, Shards
 
 Preset = Literal["short", "lpvit"]
+Keep = Literal["best", "last"]
 
 
 def finetune(
@@ -29,10 +30,26 @@ def finetune(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Default: the preset's.", show_default=False)
     ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="At its peak; default: the preset's. A point that is close to the dense model "
+            "wants a lower one.",
+            show_default=False,
+        ),
+    ] = None,
     epoch_images: Annotated[
         int | None,
         typer.Option(min=1, help="Images per epoch; default: the data set's.", show_default=False),
     ] = None,
+    keep: Annotated[
+        Keep,
+        typer.Option(
+            help="best: the epoch of the least KL to the dense model on validation images, or the "
+            "point as it was; last: the last epoch."
+        ),
+    ] = "best",
     seed: Annotated[int, typer.Option(min=0, help="Of images and their order.")] = 0,
     device: DeviceOption = "cpu",
     shards: Shards = 1,
@@ -48,13 +65,17 @@ def finetune(
     from lspsim.prune.retune import finetune_point
 
     distillation = PRESETS[preset]
+    recipe = distillation.recipe
     if epochs is not None:
-        distillation = replace(distillation, recipe=replace(distillation.recipe, epochs=epochs))
+        recipe = replace(recipe, epochs=epochs)
+    if learning_rate is not None:
+        recipe = replace(recipe, learning_rate=learning_rate)
     record = finetune_point(
         point,
         out,
-        distillation,
+        replace(distillation, recipe=recipe),
         epoch_images=epoch_images,
+        keep_best=keep == "best",
         seed=seed,
         device=device,
         shards=shards,
@@ -63,3 +84,6 @@ def finetune(
     top1, dense = record.pruned.top1, record.dense.top1
     scores = "" if top1 is None or dense is None else f"top-1 {top1:.2%}, dense {dense:.2%}, "
     typer.echo(f"written: {out} ({scores}KL to dense {record.pruned.kl_nats:.4f} nats)")
+    tuned = record.provenance["finetuned"]
+    if isinstance(tuned, dict) and tuned["epochs_kept"] == 0:
+        typer.echo("no epoch came closer to the dense model on validation images: nothing changed")

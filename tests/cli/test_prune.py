@@ -257,5 +257,14 @@ def test_finetune_holds_the_masks(run, refused, words, tmp_path):
     ]
     assert not np.array_equal(*(weight.detach().numpy() for weight in weights))
     assert after.record.provenance["finetuned"]["epochs"] == 1
+    wild = run(*tune, tmp_path / "wild", "--learning-rate", "10")
+    assert "no epoch came closer" in wild.out
+    last = run(*tune, tmp_path / "last", "--learning-rate", "10", "--keep", "last")
+    assert "no epoch" not in last.out
+    how = read_point(tmp_path / "last").provenance["finetuned"]
+    assert (how["learning_rate"], how["epochs_kept"]) == (10, 1)
+    assert "learning_rate must be above 0, got 0" in refused(
+        *tune, tmp_path / "none", "--learning-rate", "0"
+    )
     assert "exists" in refused(*tune, out)
     assert "not a pruned point" in refused("finetune", tmp_path, "--out", tmp_path / "new")

@@ -10,12 +10,16 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from PIL import Image
 from torch.nn.functional import softmax
 
 from lspsim.errors import ModelError
+from lspsim.models.data import load_dataset
+from lspsim.models.data.stream import training_stream
 from lspsim.prune import finetune as module
-from lspsim.prune.finetune import PRESETS, Distillation, finetune
+from lspsim.prune.finetune import KL, PRESETS, TOP1, Distillation, finetune
 from lspsim.prune.loop import Recipe
+from lspsim.prune.measure import quality, reference_logits
 from lspsim.prune.train import initial_model
 from lspsim.workload import BlockMask
 
@@ -69,7 +73,12 @@ def test_masks_hold_while_kept_weights_move(dense, masks, tmp_path: Path) -> Non
     assert ((weight != 0) & (weight != start)).any()
     assert not model.training
     assert finetuned.records[1].loss < finetuned.records[0].loss
-    assert finetuned.records[-1].scores == {"validation": finetuned.accuracy}
+    assert finetuned.epochs_kept == 2
+    assert finetuned.scores == finetuned.records[-1].scores
+    assert finetuned.scores[KL] < finetuned.start[KL]
+    images = load_dataset("digits", "validation")
+    found = quality(model, images, reference_logits(dense, images))
+    assert finetuned.scores == pytest.approx({KL: found.kl_nats, TOP1: found.top1}, rel=1e-5)
 
 
 def test_masks_hold_after_every_single_step(
@@ -105,23 +114,63 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
 ) -> None:
     straight = copy.deepcopy(dense)
     distil(straight, dense, masks, tmp_path / "straight")
-    model, measure, calls = copy.deepcopy(dense), module.top1, []
+    model, measure, calls = copy.deepcopy(dense), module.compare, []
 
     def interrupt(*arguments):
         calls.append(0)
-        if len(calls) == 2:
+        if len(calls) == 3:  # before the first epoch, after it, after the second
             raise KeyboardInterrupt
         return measure(*arguments)
 
-    monkeypatch.setattr(module, "top1", interrupt)
+    monkeypatch.setattr(module, "compare", interrupt)
     with pytest.raises(KeyboardInterrupt):
         distil(model, dense, masks, tmp_path / "broken")
     monkeypatch.undo()
+    assert (tmp_path / "broken" / "finetune.pt").exists()
     again = copy.deepcopy(dense)
     finetuned = distil(again, dense, masks, tmp_path / "broken")
     assert len(finetuned.records) == 2
     for key, value in straight.state_dict().items():
         assert torch.equal(value, again.state_dict()[key])
+
+
+def pruned(dense, masks):
+    """Return the dense model with the masked weights at zero."""
+    model = copy.deepcopy(dense)
+    with torch.no_grad():
+        for name, mask in masks.items():
+            kept = np.kron(mask.keep, np.ones((8, 8), np.float32))
+            model.get_submodule(name).weight.mul_(torch.from_numpy(kept))
+    return model
+
+
+def test_a_model_that_only_gets_worse_is_handed_back_as_it_was(
+    dense, masks, tmp_path: Path
+) -> None:
+    model = pruned(dense, masks)
+    before = copy.deepcopy(model)
+    wild = replace(QUICK, recipe=replace(QUICK.recipe, learning_rate=10.0))
+    finetuned = finetune(model, dense, masks, "digits", tmp_path, wild, epoch_images=64)
+    assert finetuned.epochs_kept == 0
+    assert finetuned.scores == finetuned.start
+    assert all(record.scores[KL] > finetuned.start[KL] for record in finetuned.records)
+    images = load_dataset("digits", "validation").images
+    with torch.no_grad():
+        assert torch.equal(model(images), before(images))
+
+
+def test_the_last_epoch_is_handed_back_when_asked_for(dense, masks, tmp_path: Path) -> None:
+    model = pruned(dense, masks)
+    wild = replace(QUICK, recipe=replace(QUICK.recipe, learning_rate=10.0))
+    finetuned = finetune(
+        model, dense, masks, "digits", tmp_path, wild, epoch_images=64, keep_best=False
+    )
+    assert finetuned.epochs_kept == 2
+    assert finetuned.scores == finetuned.records[1].scores
+    images = load_dataset("digits", "validation")
+    found = quality(model, images, reference_logits(dense, images))
+    assert finetuned.scores[KL] == pytest.approx(found.kl_nats, rel=1e-5)
+    assert finetuned.scores[KL] > finetuned.start[KL]
 
 
 def test_other_masks_are_no_continuation(dense, masks, tmp_path: Path) -> None:
@@ -190,6 +239,45 @@ def test_outputs_that_do_not_fit_the_dataset(masks, tmp_path: Path) -> None:
     other = initial_model({**ARCHITECTURE, "num_classes": 7}, 0).eval()
     with pytest.raises(ModelError, match="7 outputs and dataset 'digits' has 10 classes"):
         distil(copy.deepcopy(other), other, masks, tmp_path)
+
+
+def test_labels_of_other_classes_are_not_learnt_from(dense, masks, tmp_path: Path) -> None:
+    other = initial_model({**ARCHITECTURE, "num_classes": 12}, 0).eval()
+    labelled = replace(QUICK, alpha=0.5)
+    with pytest.raises(ModelError, match=r"12 outputs .* has 10 classes; .*\(alpha=1\)"):
+        finetune(copy.deepcopy(other), other, masks, "digits", tmp_path, labelled)
+    finetuned = distil(copy.deepcopy(other), other, masks, tmp_path)
+    assert set(finetuned.scores) == {KL}  # no top-1: outputs are not the classes
+
+
+def wide_images(folder: Path, count: int) -> None:
+    """Write two classes of `count` images of 60x90 pixels, dark and bright."""
+    draw = np.random.default_rng(0)
+    for name, shade in (("bright", 200), ("dark", 0)):
+        (folder / name).mkdir()
+        for number in range(count):
+            pixels = draw.integers(shade, shade + 50, (60, 90, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+
+
+def test_images_of_a_folder_come_as_the_model_wants_them(tmp_path: Path) -> None:
+    """Every split alike: size and normalisation of the model, not timm's defaults."""
+    wide_images(tmp_path, 30)
+    model = initial_model({**ARCHITECTURE, "img_size": 48, "num_classes": 2}, 0).eval()
+    wants = {"input_size": (3, 48, 48), "mean": (0.5, 0.25, 0.0), "std": (0.1, 0.2, 0.5)}
+    model.pretrained_cfg = {**wants, "crop_pct": 1.0, "interpolation": "bilinear"}
+    stream = training_stream(str(tmp_path), 1, 0, model=model)
+    seen = torch.cat([images for images, _ in stream.batches(0, 0.0)])
+    wanted = load_dataset(str(tmp_path), "train", model=model).images
+    assert seen.shape == wanted.shape == (stream.steps_per_epoch, 3, 48, 48)
+    seen, wanted = (x[x.mean((1, 2, 3)).argsort()] for x in (seen, wanted))
+    assert torch.allclose(seen, wanted, atol=1e-3)
+
+    dense, sizes = copy.deepcopy(model), set()
+    model.register_forward_pre_hook(lambda _, inputs: sizes.add(inputs[0].shape[1:]))
+    quick = replace(QUICK, recipe=replace(QUICK.recipe, epochs=1, batch_size=8))
+    finetune(model, dense, {}, str(tmp_path), tmp_path / "out", quick)
+    assert sizes == {(3, 48, 48)}
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,24 @@ def test_it_holds_masks_and_costs_and_approaches_the_dense_model(place, tmp_path
     assert tuned.pruned.kl_nats is not None
     assert before.record.pruned.kl_nats is not None
     assert tuned.pruned.kl_nats < before.record.pruned.kl_nats
-    assert tuned.provenance["finetuned"]["epochs"] == 1
+    how = tuned.provenance["finetuned"]
+    assert (how["epochs"], how["epochs_kept"]) == (1, 1)
+    assert how["learning_rate"] == QUICK.recipe.learning_rate
+    assert how["end"]["validation_kl_nats"] < how["start"]["validation_kl_nats"]
     assert sorted(tmp_path.iterdir()) == [out]  # no state is left
+
+
+def test_a_point_that_would_only_get_worse_stays_what_it_is(place, tmp_path) -> None:
+    wild = replace(QUICK, recipe=replace(QUICK.recipe, learning_rate=10.0))
+    tuned = finetune_point(place, tmp_path / "best", wild, epoch_images=64)
+    before = read_point(place)
+    assert tuned.provenance["finetuned"]["epochs_kept"] == 0
+    assert tuned.pruned == before.pruned
+    last = finetune_point(place, tmp_path / "last", wild, epoch_images=64, keep_best=False)
+    assert last.provenance["finetuned"]["epochs_kept"] == 1
+    assert last.pruned.kl_nats is not None
+    assert before.pruned.kl_nats is not None
+    assert last.pruned.kl_nats > before.pruned.kl_nats
 
 
 def test_a_taken_place_is_refused_before_any_work(place, tmp_path, monkeypatch) -> None:

@@ -18,7 +18,7 @@ from lspsim.errors import ModelError
 from lspsim.models.data import load_dataset
 from lspsim.models.load import load_model, read_card
 from lspsim.prune.accuracy import top1
-from lspsim.prune.loop import Recipe, run
+from lspsim.prune.loop import Hooks, KeepBest, Recipe, run
 from lspsim.prune.state import read_state, write_state
 from lspsim.prune.train import PRESETS, TrainConfig, initial_model, preset, train, variant
 
@@ -96,6 +96,75 @@ def test_it_descends_to_what_can_be_learnt(tmp_path: Path) -> None:
     assert records[-1].loss < 0.1 < records[0].loss
     assert not model.training
     assert (model(inputs).argmax(1) == labels).float().mean() > 0.97
+
+
+def best_of(scores, folder: Path, start: float, **recipe):
+    """Run an epoch per score; return records, weights as measured from the start on, the last."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        model.weight.fill_(1.0)
+    weights = [1.0]
+
+    def batches(epoch: int):
+        yield torch.ones(1, 1), torch.zeros(1)
+
+    def measure() -> dict[str, float]:
+        score = scores[len(weights) - 1]
+        if score is None:
+            raise KeyboardInterrupt
+        weights.append(model.weight.item())
+        return {"score": score}
+
+    options = {"learning_rate": 0.1, "weight_decay": 0.0, "epochs": len(scores)} | recipe
+    records = run(
+        model,
+        Recipe(batch_size=1, **options),
+        batches,
+        1,
+        lambda images, _: model(images).square().mean(),
+        folder / "state.pt",
+        {},
+        hooks=Hooks(after_epoch=measure),
+        keep_best=KeepBest("score", start),
+    )
+    return records, weights, model.weight.item()
+
+
+@pytest.mark.parametrize(
+    ("scores", "start", "best"),
+    [
+        ([3, 1, 2], 4, 2),
+        ([3, 1, 1], 4, 2),
+        ([3, 2, 1], 4, 3),
+        ([3, 1, 2], 1, 0),
+        ([3, 1, 2], 0.5, 0),
+    ],
+)
+def test_the_best_epoch_is_kept(tmp_path: Path, scores, start: float, best: int) -> None:
+    records, weights, final = best_of(scores, tmp_path, start)
+    assert len(set(weights)) == 4
+    assert final == weights[best]
+    assert [record.scores["score"] for record in records] == scores
+    assert KeepBest("score", start).epochs(records) == best
+
+
+@pytest.mark.parametrize(("start", "best"), [(4, 1), (0.5, 0)])
+def test_the_best_epoch_outlives_a_kill(tmp_path: Path, start: float, best: int) -> None:
+    _, weights, straight = best_of([1, 3, 2], tmp_path / "straight", start)
+    with pytest.raises(KeyboardInterrupt):
+        best_of([1, 3, None], tmp_path, start, epochs=3)
+    for _ in range(2):  # going on, and a finished run again
+        records, _, resumed = best_of([2], tmp_path, start, epochs=3)
+        assert len(records) == 3
+        assert resumed == straight == weights[best]
+
+
+def test_averages_are_what_is_measured_and_kept(tmp_path: Path) -> None:
+    _, measured, final = best_of([3, 1, 2], tmp_path, 4, ema_decay=0.5)
+    _, weights, _ = best_of([3, 2, 1], tmp_path / "plain", 4)
+    first = (1 + weights[1]) / 2
+    assert measured[1] == pytest.approx(first)
+    assert final == measured[2] == pytest.approx((first + weights[2]) / 2)
 
 
 def test_a_killed_run_resumes_to_the_same_weights(whole, tmp_path: Path) -> None:
