@@ -67,7 +67,6 @@ class Points:
         LspsimError
             When a budget cannot be met; points finished before are kept.
         """
-        from lspsim.prune.pipeline import prepare
         from lspsim.prune.record import write_point
         from lspsim.prune.study import run_point
 
@@ -88,9 +87,7 @@ class Points:
                 self.records.append(known)
                 continue
             if prepared is None:
-                prepared = prepare(
-                    study.model, study.calibration, study.workload, recipe, tell=tell
-                )
+                prepared = study.prepare(recipe, tell)
             point = run_point(study, prepared, budgets, tell)
             write_point(
                 place,
@@ -119,7 +116,8 @@ class Points:
             and record.provenance.get("most_removed_per_layer") == recipe.most
             and record.provenance.get("calibration_images") == len(study.calibration)
             and record.seed == recipe.seed
-            and record.provenance.get("basis") == recipe.basis
+            and recipe.basis
+            == ("auto" if record.provenance.get("held_out_kl") else record.provenance.get("basis"))
             and record.provenance.get("couple") == recipe.couple
             and record.provenance.get("losses") == recipe.losses
             and record.pruned.images == len(study.test)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import nn
 
+from lspsim.errors import LspsimError
 from lspsim.models.data import ImageSet
 from lspsim.prune.allocate import Outcome, search
 from lspsim.prune.budgets import Budget
@@ -23,7 +24,7 @@ from lspsim.prune.compensate.sequential import Compensated, LayerReport, compens
 from lspsim.prune.correction import corrected
 from lspsim.prune.coupling import couple
 from lspsim.prune.curves import FloatArray, LayerCurve
-from lspsim.prune.recipe import BLOCK_OBS, PruneRecipe
+from lspsim.prune.recipe import BLOCK_OBS, Basis, PruneRecipe
 from lspsim.prune.refit_curve import refit_curve
 from lspsim.prune.scores import score
 from lspsim.prune.scores.grid import block_grids
@@ -58,6 +59,8 @@ class Prepared:
     """Alike; empty unless the score is block-OBS."""
     permutations: Permutations | None
     """What was permuted; None in the model's own basis."""
+    held_out_kl: Mapping[Basis, float] = field(default_factory=dict)
+    """By basis, where it was chosen: KL in nats on calibration images held out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,8 +110,11 @@ def prepare(
     Raises
     ------
     LspsimError
-        When a block size does not fit the model, or statistics are not finite.
+        When a block size does not fit the model, statistics are not finite, or the basis
+        is still to be chosen.
     """
+    if recipe.basis == "auto":
+        raise LspsimError("basis 'auto' must be chosen first; see choose_basis, or Study.prepare")
     say = tell or (lambda _: None)
     layers = tuple(prunable_names(workload))
     sizes = _sizes(model, layers, recipe)

@@ -15,7 +15,7 @@ from lspsim.prune.scores.lpvit import CAP
 Compensation = Literal["none", "bias", "least-squares", "obs", "full"]
 """`full`: block-OBS in loss units, in another basis, coupled, then refitted."""
 
-Basis = Literal["own", "permute", "rotate"]
+Basis = Literal["own", "permute", "rotate", "auto"]
 LossSource = Literal["score", "refit"]
 
 BLOCK_OBS = "block-obs"
@@ -54,7 +54,9 @@ class PruneRecipe:
     basis
         In which weights are cut into blocks: "own", the model's; "permute" sorts the
         channels of MLPs and heads; "rotate" turns those of heads and of the residual
-        stream as well (docs/decisions/0007). Default: "rotate" with `full`, else "own".
+        stream as well (docs/decisions/0007); "auto": whichever of the last two does better
+        on calibration images held out (`Study.prepare`). Default: "rotate" with `full`,
+        else "own".
     couple
         Whether blocks of units that died go for free. Default: with `full`.
     losses

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,11 @@ from lspsim.errors import ModelError
 from lspsim.models import load_model, workload_from_model
 from lspsim.models.data import ImageSet, load_dataset
 from lspsim.prune.budgets import Budget
+from lspsim.prune.choose_basis import choose_basis
 from lspsim.prune.finetune import digest
 from lspsim.prune.measure import Quality, quality, reference_logits
-from lspsim.prune.pipeline import Prepared, Pruned, Tell, prune
+from lspsim.prune.pipeline import Prepared, Pruned, Tell, prepare, prune
+from lspsim.prune.recipe import PruneRecipe
 from lspsim.prune.record import AllocationRecord, Measured, PointRecord
 from lspsim.simulate.cost import Cost, SimulatorCost
 from lspsim.simulate.provenance import workload_digest
@@ -54,6 +56,22 @@ class Study:
     def named(self) -> bool:
         """Whether the model's outputs are the images' classes, so that top-1 means something."""
         return int(self.reference.shape[1]) == len(self.test.classes)
+
+    def prepare(self, recipe: PruneRecipe, tell: Tell | None = None) -> Prepared:
+        """Choose a basis if the recipe leaves that open, and score the blocks.
+
+        Raises
+        ------
+        LspsimError
+            As `choose_basis` and `prepare` do.
+        """
+        model, images, workload = self.model, self.calibration, self.workload
+        if recipe.basis != "auto":
+            return prepare(model, images, workload, recipe, tell=tell)
+        found = choose_basis(model, images, workload, recipe, tell)
+        basis = min(found, key=lambda name: found[name])
+        prepared = prepare(model, images, workload, replace(recipe, basis=basis), tell=tell)
+        return replace(prepared, held_out_kl=found)
 
     @property
     def fast(self) -> SimulatorCost:
@@ -258,6 +276,7 @@ def run_point(
             "most_removed_per_layer": recipe.most,
             "damping": recipe.damping,
             "basis": recipe.basis,
+            "held_out_kl": {str(name): kl for name, kl in prepared.held_out_kl.items()},
             "couple": recipe.couple,
             "losses": recipe.losses,
             "used_of_budget": {kind: float(used) for kind, used in outcome.used.items()},
