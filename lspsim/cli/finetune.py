@@ -86,4 +86,4 @@ def finetune(
     typer.echo(f"written: {out} ({scores}KL to dense {record.pruned.kl_nats:.4f} nats)")
     tuned = record.provenance["finetuned"]
     if isinstance(tuned, dict) and tuned["epochs_kept"] == 0:
-        typer.echo("no epoch came closer to the dense model on validation images: nothing changed")
+        typer.echo("no epoch came closer to the dense model on validation images: same outputs")

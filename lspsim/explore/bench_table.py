@@ -63,6 +63,8 @@ class Row:
         Blocks that went for free with dead units.
     damping
         Largest relative damping that a layer needed.
+    learning_rate
+        Of distillation: the best on validation images; 0 where none was better than none.
     prepare_s, prune_s, measure_s
         Wall time; the first is shared by all cells of one preparation.
     calibration_images
@@ -103,6 +105,7 @@ class Row:
     loss: float
     coupled_blocks: int
     damping: float
+    learning_rate: float
     prepare_s: float
     prune_s: float
     measure_s: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +13,19 @@ from torch import nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 from lspsim.errors import ModelError
-from lspsim.models.data import load_dataset
+from lspsim.models.data import ImageSet, load_dataset
 from lspsim.models.data.stream import training_stream
-from lspsim.prune.accuracy import top1
 from lspsim.prune.device import check_device
-from lspsim.prune.loop import EpochRecord, Hooks, Recipe, run
+from lspsim.prune.loop import EpochRecord, Hooks, KeepBest, Recipe, run
+from lspsim.prune.measure import compare, reference_logits
+from lspsim.prune.transforms import balance_channels
 from lspsim.workload import BlockMask
 
 CURVE_IMAGES = 1024
-"""Validation images that are looked at after each epoch."""
+"""Validation images that are looked at before the first epoch and after each."""
+
+KL, TOP1 = "validation_kl_nats", "validation"
+"""What is measured on them: mean KL(dense || pruned) per image, and the share named right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +109,27 @@ PRESETS: Mapping[str, Distillation] = {
 
 @dataclass(frozen=True, slots=True)
 class Finetuned:
-    """A finished run: the model was changed in place; `accuracy` is that on validation images."""
+    """A finished run: the model was changed in place.
 
-    accuracy: float
-    records: list[EpochRecord] = field(default_factory=list)
+    Parameters
+    ----------
+    start
+        Validation scores (`KL`, `TOP1`) before the first epoch.
+    records
+        Of every epoch; their scores are those of `start`.
+    epochs_kept
+        How many epochs the weights handed back have seen; 0 where none was better than
+        the start.
+    """
+
+    start: Mapping[str, float]
+    records: list[EpochRecord]
+    epochs_kept: int
+
+    @property
+    def scores(self) -> Mapping[str, float]:
+        """Validation scores of the weights handed back; `TOP1` where outputs are the classes."""
+        return self.records[self.epochs_kept - 1].scores if self.epochs_kept else self.start
 
 
 def finetune(
@@ -120,7 +141,7 @@ def finetune(
     distillation: Distillation = PRESETS["short"],
     *,
     epoch_images: int | None = None,
-    image_size: int = 224,
+    keep_best: bool = True,
     seed: int = 0,
     resume: bool = True,
     device: str = "cpu",
@@ -129,22 +150,30 @@ def finetune(
 ) -> Finetuned:
     """Fit the kept weights of `model` to the outputs of `dense`.
 
+    A model that is close to `dense` already has little to gain, and the steps of a usual
+    learning rate lead it away. So the epoch of the least KL to `dense` on validation images
+    is kept, or the model as it was.
+
     Parameters
     ----------
     model
-        The pruned model; changed in place, ends on the CPU in evaluation mode.
+        The pruned model; changed in place, ends on the CPU in evaluation mode. Its
+        channels are balanced first (see `balance_channels`), which changes no output.
     dense
         The model it came from, with the same classes.
     masks
         Kept blocks by layer name; what they remove is zero after every step.
     dataset
-        As in `load_dataset`; its train split is learnt from.
+        As in `load_dataset`; its train split is learnt from. Images of a folder come as
+        `model` wants them.
     out
         Folder of `finetune.pt`, from which a killed run goes on.
     distillation
         See `PRESETS`.
-    epoch_images, image_size
+    epoch_images
         See `training_stream`.
+    keep_best
+        False hands back the weights of the last epoch.
     seed
         Of the images and their order.
     resume
@@ -162,24 +191,27 @@ def finetune(
         On a mask that fits no layer, a device that is not there, outputs that
         do not fit the dataset, a loss that is not finite, or a state file that
         belongs to another run or cannot be written.
+    LspsimError
+        When the outputs of a model are not finite.
     """
     check_device(device)
     keep = _kept_weights(model, masks)
     stream = training_stream(
-        dataset, distillation.recipe.batch_size, seed, epoch_images, image_size
+        dataset, distillation.recipe.batch_size, seed, epoch_images, model=model
     )
-    curve = load_dataset(dataset, "validation", None, 0, image_size).first(CURVE_IMAGES)
+    curve = load_dataset(dataset, "validation", model=model).first(CURVE_IMAGES)
     identity = {
         "task": "finetune",
         "dataset": dataset,
         "seed": seed,
         "epoch_images": epoch_images,
-        "image_size": image_size,
+        "keep_best": keep_best,
         "masks": {name: mask.digest[:16] for name, mask in sorted(masks.items())},
         "start": digest(model),
         "dense": digest(dense),
         **asdict(distillation),
     }
+    balance_channels(model)
     model.to(device)
     dense.to(device).eval()
     held = [(weight, kept.to(device)) for weight, kept in keep]
@@ -196,6 +228,16 @@ def finetune(
 
     hold()
     try:
+        reference = reference_logits(dense, curve)
+        _check_outputs(reference.shape[1], curve, distillation)
+
+        def scores() -> dict[str, float]:
+            found = compare(reference_logits(model, curve), curve.labels, reference)
+            named = reference.shape[1] == len(curve.classes)
+            return {KL: found.kl_nats} | ({TOP1: found.top1} if named else {})
+
+        start = scores()
+        best = KeepBest(KL, start[KL])
         records = run(
             model,
             distillation.recipe,
@@ -207,15 +249,27 @@ def finetune(
             seed=seed,
             resume=resume,
             shards=shards,
-            hooks=Hooks(after_step=hold, after_epoch=lambda: {"validation": top1(model, curve)}),
+            hooks=Hooks(after_step=hold, after_epoch=scores),
+            keep_best=best if keep_best else None,
             progress=progress,
             title="distilling",
         )
         hold()
-        return Finetuned(top1(model, curve), records)
+        return Finetuned(start, records, best.epochs(records) if keep_best else len(records))
     finally:
         model.cpu().eval()
         dense.cpu()
+
+
+def _check_outputs(outputs: int, images: ImageSet, distillation: Distillation) -> None:
+    """Refuse a model that lacks classes, or has others than the labels that are learnt from."""
+    classes = len(images.classes)
+    if outputs < classes or (outputs != classes and distillation.alpha < 1):
+        cure = " or learn from the dense model alone (alpha=1)" if outputs > classes else ""
+        raise ModelError(
+            f"the model has {outputs} outputs and dataset {images.name!r} has {classes} classes; "
+            f"take a model that was trained on these{cure}"
+        )
 
 
 def _kept_weights(

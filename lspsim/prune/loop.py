@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -103,11 +103,33 @@ class Hooks:
     after_step
         Called after each update of the weights (masks are re-applied here).
     after_epoch
-        Measures the model after an epoch; its numbers go into the record.
+        Measures the model after an epoch, with the averaged weights if the recipe
+        averages; its numbers go into the record.
     """
 
     after_step: Callable[[], None] = lambda: None
     after_epoch: Callable[[], dict[str, float]] = dict
+
+
+@dataclass(frozen=True, slots=True)
+class KeepBest:
+    """End with the weights of the best epoch, or those of the start, instead of the last ones.
+
+    Parameters
+    ----------
+    score
+        Which number of `Hooks.after_epoch` decides: the least is best, the first of equals.
+    start
+        That number before the first epoch.
+    """
+
+    score: str
+    start: float
+
+    def epochs(self, records: Sequence[EpochRecord]) -> int:
+        """Return how many epochs the best weights have seen; 0: those of the start are best."""
+        values = [self.start, *(record.scores[self.score] for record in records)]
+        return values.index(min(values))
 
 
 def run(
@@ -122,6 +144,7 @@ def run(
     seed: int = 0,
     resume: bool = True,
     hooks: Hooks | None = None,
+    keep_best: KeepBest | None = None,
     shards: int = 1,
     progress: bool = False,
     title: str = "training",
@@ -131,7 +154,8 @@ def run(
     Parameters
     ----------
     model
-        Ends in evaluation mode, with the averaged weights if the recipe averages.
+        Ends in evaluation mode, with the averaged weights if the recipe averages; with
+        those of the best epoch under `keep_best`.
     recipe
         See `Recipe`.
     batches
@@ -150,6 +174,8 @@ def run(
         False starts over and replaces the state file.
     hooks
         See `Hooks`.
+    keep_best
+        See `KeepBest`; None: the run ends with the last weights.
     shards
         Parts of each batch that are worked on at once, in threads. On few cores
         and small models this scales where torch's own threads do not; it
@@ -174,6 +200,7 @@ def run(
     device = next(model.parameters()).device
     steps = recipe.epochs * steps_per_epoch
     average = _copy(model) if recipe.ema_decay is not None else None
+    best = _copy(model) if keep_best is not None else None
     records: list[EpochRecord] = []
     if resume and (state := read_state(state_file, identity)) is not None:
         model.load_state_dict(state["model"])
@@ -181,6 +208,8 @@ def run(
         records = [EpochRecord(**record) for record in state["records"]]
         if average is not None:
             average = {key: value.to(device) for key, value in state["average"].items()}
+        if best is not None:
+            best = {key: value.to(device) for key, value in state["best"].items()}
     with (
         _bar(progress) as bar,
         _plain_attention(model),
@@ -213,22 +242,27 @@ def run(
                     f"{title}: the loss of epoch {epoch + 1} is not finite; use a lower learning "
                     f"rate than {recipe.learning_rate:g}. Earlier epochs are kept in {state_file}"
                 )
-            scores = hooks.after_epoch()
-            records.append(EpochRecord(epoch, mean, time.perf_counter() - started, scores))
+            with _averaged(model, average):
+                scores = hooks.after_epoch()
+                records.append(EpochRecord(epoch, mean, time.perf_counter() - started, scores))
+                if keep_best is not None and keep_best.epochs(records) == len(records):
+                    best = _copy(model)
             shown = "".join(f", {name} {score:.4f}" for name, score in scores.items())
             bar.update(task, description=f"{title}: loss {mean:.4f}{shown}")
             content = {
                 "model": model.state_dict(),
                 "optimizer": optimizer.state_dict(),
                 "average": average or {},
+                "best": best or {},
                 "records": [
                     {"epoch": r.epoch, "loss": r.loss, "seconds": r.seconds, "scores": r.scores}
                     for r in records
                 ],
             }
             write_state(state_file, identity, content)
-    if average is not None:
-        model.load_state_dict(average)
+    final = average if best is None else best
+    if final is not None:
+        model.load_state_dict(final)
     model.eval()
     return records
 
@@ -285,6 +319,20 @@ def _move(average: dict[str, torch.Tensor], model: nn.Module, decay: float) -> N
             average[key].lerp_(value.detach(), 1 - decay)
         else:
             average[key].copy_(value)
+
+
+@contextmanager
+def _averaged(model: nn.Module, average: dict[str, torch.Tensor] | None) -> Iterator[None]:
+    """Give the model the averaged weights, if there are any, and its own ones back."""
+    if average is None:
+        yield
+        return
+    own = _copy(model)
+    model.load_state_dict(average)
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ def finetune_point(
     distillation: Distillation,
     *,
     epoch_images: int | None = None,
+    keep_best: bool = True,
     seed: int = 0,
     device: str = "cpu",
     shards: int = 1,
@@ -35,7 +36,7 @@ def finetune_point(
         from lies beside `out`, as `OUT.state`.
     distillation
         See `lspsim.prune.finetune.PRESETS`.
-    epoch_images, seed, device, shards, resume
+    epoch_images, keep_best, seed, device, shards, resume
         As for `lspsim.prune.finetune.finetune`.
 
     Raises
@@ -51,7 +52,7 @@ def finetune_point(
     dense = dense_of(record)
     state = out.with_name(out.name + ".state")
     state.mkdir(parents=True, exist_ok=True)
-    finetune(
+    done = finetune(
         model,
         dense,
         masks,
@@ -59,6 +60,7 @@ def finetune_point(
         state,
         distillation,
         epoch_images=epoch_images,
+        keep_best=keep_best,
         seed=seed,
         device=device,
         shards=shards,
@@ -70,15 +72,23 @@ def finetune_point(
     tuned = replace(
         record,
         label=f"{record.label}, distilled",
-        pruned=replace(record.pruned, top1=found.top1, kl_nats=found.kl_nats),
+        pruned=replace(
+            record.pruned,
+            top1=None if record.pruned.top1 is None else found.top1,
+            kl_nats=found.kl_nats,
+        ),
         provenance={
             **record.provenance,
             "finetuned": {
                 "epochs": distillation.recipe.epochs,
+                "epochs_kept": done.epochs_kept,
+                "learning_rate": distillation.recipe.learning_rate,
                 "temperature": distillation.temperature,
                 "alpha": distillation.alpha,
                 "epoch_images": epoch_images,
                 "seed": seed,
+                "start": dict(done.start),
+                "end": dict(done.scores),
                 "mcnemar_p": found.p_value,
             },
         },

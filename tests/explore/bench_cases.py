@@ -71,6 +71,7 @@ def row(cell: Cell, right: np.ndarray, dense: np.ndarray, kl: float = 0.1) -> Ro
         loss=0.25,
         coupled_blocks=3,
         damping=0.01,
+        learning_rate=4e-4 if cell.distilled else 0.0,
         prepare_s=1.0,
         prune_s=2.0,
         measure_s=3.0,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from lspsim.models.data.augment import augment
 from lspsim.models.data.glyphs import GLYPHS
@@ -37,14 +38,19 @@ class TrainingStream:
 
 
 def training_stream(
-    name: str, batch_size: int, seed: int, epoch_images: int | None = None, image_size: int = 224
+    name: str,
+    batch_size: int,
+    seed: int,
+    epoch_images: int | None = None,
+    image_size: int = 224,
+    model: nn.Module | None = None,
 ) -> TrainingStream:
     """Return the training images of a dataset; other splits never show one of them.
 
     Parameters
     ----------
-    name, image_size
-        As in `load_dataset`.
+    name, image_size, model
+        As in `load_dataset`: images of a folder come as `model` wants them, if it is given.
     batch_size
         Images per batch; what is left over at the end of an epoch is left out.
     seed
@@ -54,7 +60,7 @@ def training_stream(
     """
     if name in GLYPHS:
         return _rendered(name, batch_size, seed, epoch_images or 8192)
-    images = load_dataset(name, "train", None, seed, image_size)
+    images = load_dataset(name, "train", None, seed, image_size, model)
     count = min(epoch_images or len(images), len(images))
     steps = max(1, count // batch_size)
 

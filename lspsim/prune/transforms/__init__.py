@@ -1,5 +1,6 @@
 """Changes of a model that keep its function and make its blocks cheaper to remove."""
 
+from lspsim.prune.transforms.balance import balance_channels
 from lspsim.prune.transforms.dead_coupling import (
     couple_curves,
     dead_units,
@@ -20,6 +21,7 @@ from lspsim.prune.transforms.rotate import rotate_heads
 __all__ = [
     "Heads",
     "Permutations",
+    "balance_channels",
     "couple_curves",
     "dead_units",
     "find_permutations",
