@@ -278,9 +278,14 @@ def prune(
         )
 
     outcome = allocate(curves)
+
+    def met(masks: Mapping[str, BlockMask]) -> bool:
+        cost = exact.cost(workload.with_masks(dict(masks)))
+        return all(budget.of(cost) <= outcome.ceilings[budget.kind] for budget in budgets)
+
     if recipe.couple:
         for _ in range(COUPLING_ROUNDS):
-            curves, freed = couple(prepared.model, curves, outcome.masks)
+            curves, freed = couple(prepared.model, curves, outcome.masks, met)
             if freed == 0:
                 break
             coupled += freed

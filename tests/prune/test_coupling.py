@@ -14,9 +14,9 @@ BLOCK = 8
 """Width 32, two heads of 16, 128 hidden units: blocks of 8 lie inside a head."""
 
 
-def couple(model, curves, masks):
+def couple(model, curves, masks, met=None):
     """Call `couple` where every layer has one block size."""
-    coupled, freed = coupling.couple(model, {n: (c,) for n, c in curves.items()}, masks)
+    coupled, freed = coupling.couple(model, {n: (c,) for n, c in curves.items()}, masks, met)
     return {name: curve for name, (curve,) in coupled.items()}, freed
 
 
@@ -125,3 +125,36 @@ def test_what_killed_a_unit_stays_on_the_bill(model, curves) -> None:
     assert freed.dead == freed.grid[1]
     again, _ = couple(model, coupled, masks)
     assert again[name].sunk == pytest.approx(price)
+
+
+def test_dead_keys_are_committed_with_their_queries(model, curves) -> None:
+    """A key that came back would make the query that went for free a loss."""
+    width = 32 // BLOCK
+    name = "blocks.0.attn.qkv"
+    coupled, _ = couple(model, curves, masks_with(curves, attn__qkv=(width + 1, slice(None))))
+    curve = coupled[name]
+    rows = {block // width for block in first(curve, curve.dead)}
+    assert rows == {1, width + 1}
+    steps = np.zeros(curve.blocks)
+    steps[curves[name].order] = np.diff(curves[name].loss)
+    assert curve.sunk == pytest.approx(steps.reshape(curve.grid)[width + 1].sum())
+
+
+def test_no_more_units_die_for_good_than_the_budgets_ask_for(model, curves) -> None:
+    """Whatever is committed leaves the allocation something to decide."""
+    columns = [2, 3, 5, 7]
+    masks = masks_with(curves, mlp__fc2=(slice(None), columns))
+    fc2 = curves["blocks.0.mlp.fc2"]
+    prices = np.zeros(fc2.blocks)
+    prices[fc2.order] = np.diff(fc2.loss)
+    cheapest = sorted(columns, key=lambda j: prices.reshape(fc2.grid)[:, j].sum())
+
+    def met(found):
+        return sum(int((~mask.keep).sum()) for mask in found.values()) >= 3 * 2 * 4
+
+    coupled, freed = couple(model, curves, masks, met)
+    kept_dead = {block % fc2.grid[1] for block in first(coupled[fc2.name], coupled[fc2.name].dead)}
+    assert kept_dead == set(cheapest[:2])  # three would have met the budget
+    assert freed == 2 * 4
+    all_of_them, _ = couple(model, curves, masks, lambda _: False)
+    assert all_of_them[fc2.name].dead == 4 * 4
