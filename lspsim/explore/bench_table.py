@@ -12,6 +12,7 @@ import csv
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -251,7 +252,7 @@ def _read_images(path: Path) -> dict[str, Bits]:
                 key: np.unpackbits(stored[key], count=int(stored[f"{key}.count"])).astype(np.bool_)
                 for key in keys
             }
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise ResultError(
             f"{path}: cannot be read ({error}); remove it and its CSV, and measure again"
         ) from error

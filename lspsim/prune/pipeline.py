@@ -28,6 +28,7 @@ from lspsim.prune.recipe import BLOCK_OBS, Basis, PruneRecipe
 from lspsim.prune.refit_curve import refit_curve
 from lspsim.prune.scores import score
 from lspsim.prune.scores.grid import block_grids
+from lspsim.prune.transforms.balance import balance_channels
 from lspsim.prune.transforms.permute import Permutations
 from lspsim.prune.transforms.rebase import rebase
 from lspsim.prune.transforms.residual import residual_obstacle
@@ -301,6 +302,9 @@ def make_up(
 ) -> Compensated:
     """Zero removed blocks, and make up for them as the recipe says.
 
+    After rotations, channels are balanced (see `balance_channels`): to compute with them
+    needs no such thing, to quantise or to train them does.
+
     Parameters
     ----------
     prepared
@@ -319,4 +323,7 @@ def make_up(
             for name, options in prepared.obs.items()
         }
     batches = prepared.images.batches(batch_size)
-    return compensate(prepared.model, masks, batches, method, recipe.damping, anchors)
+    done = compensate(prepared.model, masks, batches, method, recipe.damping, anchors)
+    if recipe.basis == "rotate":
+        balance_channels(done.model)
+    return done

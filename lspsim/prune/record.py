@@ -17,6 +17,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -254,6 +255,24 @@ def read_point(directory: Path) -> PointRecord:
             f"{path}: {'; '.join(known)}. Was it edited, or written by another version of "
             "lspsim? Prune again"
         ) from failure
+
+
+def read_permutations(directory: Path) -> dict[str, NDArray[np.int64]]:
+    """Read what a point says was permuted; nothing where it says nothing.
+
+    Raises
+    ------
+    ResultError
+        When the file is damaged.
+    """
+    path = directory / PERMUTATIONS
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise ResultError(f"{path}: cannot be read ({error}); prune again") from error
 
 
 def _check_schema(path: Path, text: str) -> None:

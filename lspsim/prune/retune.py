@@ -8,7 +8,7 @@ from pathlib import Path
 from lspsim.models.data import load_dataset
 from lspsim.prune.finetune import Distillation, finetune
 from lspsim.prune.measure import quality, reference_logits
-from lspsim.prune.record import PointRecord, check_free, write_point
+from lspsim.prune.record import PointRecord, check_free, read_permutations, write_point
 from lspsim.prune.study import dense_of
 from lspsim.prune.surgery import load_point
 
@@ -93,7 +93,7 @@ def finetune_point(
             },
         },
     )
-    write_point(out, tuned, model.state_dict(), masks)
+    write_point(out, tuned, model.state_dict(), masks, permutations=read_permutations(point))
     for leftover in state.iterdir():
         leftover.unlink()
     state.rmdir()

@@ -77,8 +77,9 @@ class FrontPoint:
     images
         Images behind `top1` and `kl_nats`.
     dominated_speedup, dominated_energy
-        Whether some point of the same setting is at least as good in speedup (energy) and
-        top-1 and better in one. False without a top-1, which cannot be compared.
+        Whether some point of the front of this setting is at least as good in speedup
+        (energy) and top-1 and better in one; costs within 0.05 % of each other count as
+        equal. False without a top-1, which cannot be compared.
     is_dense
         Whether this is the network before pruning.
     directory

@@ -6,7 +6,7 @@ import pytest
 
 from lspsim.errors import ResultError
 from lspsim.explore.bench_cells import FULL, LPVIT, RANDOM, REFIT, Cell
-from lspsim.explore.bench_report import GOALS, goals, markdown, results
+from lspsim.explore.bench_report import GOALS, goals, hard_goals, markdown, results
 from lspsim.explore.bench_stats import claims, holm, mcnemar, over_seeds, spread
 from lspsim.explore.bench_table import Table
 from tests.explore.bench_cases import add
@@ -132,6 +132,17 @@ def test_spread_over_seeds(table):
     found = over_seeds(table, Cell(FULL, 16, 16, 80), "drop_points")
     assert (found.mean, found.count) == (pytest.approx(5), 2)
     assert over_seeds(table, Cell(FULL, 32, 32, 80), "drop_points") is None
+
+
+def test_the_goal_of_the_hard_set_is_judged_by_kl(table):
+    add(table, Cell(FULL, 16, 16, 80), range(2), kl=0.01)
+    add(table, Cell(REFIT, 16, 16, 80), range(9), kl=0.05)
+    add(table, Cell(FULL, 32, 32, 80), range(2), kl=0.02)
+    add(table, Cell(REFIT, 32, 32, 80), range(9), kl=0.05)
+    assert [(row[0], row[-2], row[-1]) for row in hard_goals(table).rows] == [
+        ("16x16", "0.200", "reached"),
+        ("32x32", "0.400", "missed"),
+    ]
 
 
 def test_goals_are_judged(table):

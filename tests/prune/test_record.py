@@ -22,6 +22,7 @@ from lspsim.prune.record import (
     AllocationRecord,
     Measured,
     PointRecord,
+    read_permutations,
     read_point,
     write_point,
 )
@@ -54,10 +55,11 @@ def test_a_point_is_read_back_whole(tmp_path):
     orders = {"blocks.0.mlp.hidden": np.array([2, 0, 1])}
     where = write_point(tmp_path / "runs" / "a", record, weights(), MASKS, permutations=orders)
     assert sorted(path.name for path in where.iterdir()) == sorted(CONTENT)
-    with np.load(where / PERMUTATIONS) as stored:
-        assert {name: stored[name].tolist() for name in stored} == {
-            "blocks.0.mlp.hidden": [2, 0, 1]
-        }
+    (found,) = read_permutations(where).items()
+    assert (found[0], found[1].tolist()) == ("blocks.0.mlp.hidden", [2, 0, 1])
+    (where / PERMUTATIONS).write_bytes(b"PK damaged")
+    with pytest.raises(ResultError, match=r"permutations.npz: cannot be read"):
+        read_permutations(where)
     assert read_point(where) == record
     assert load_masks(where / "masks.npz") == MASKS
     back = load_file(where / WEIGHTS)
