@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 
 from lspsim.errors import ModelError
 from lspsim.models.data import SPLITS, load_dataset
-from lspsim.models.load import load_model
+from lspsim.models.load import build, load_model
 
 
 def fill(folder: Path, names: list[str], count: int, shade: int = 0) -> None:
@@ -102,3 +102,11 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
     (tmp_path / "ant").mkdir()
     with pytest.raises(ModelError, match="no images in class folders"):
         load_dataset(str(tmp_path), "train")
+
+
+def test_a_model_without_a_timm_name_gets_images_of_its_own_size(flat: Path) -> None:
+    card = {"img_size": 48, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+    images = load_dataset(str(flat), "test", 2, model=build(card)).images
+    assert images.shape[1:] == (3, 48, 48)
+    same = load_dataset(str(flat), "test", 2, image_size=48).images
+    assert torch.equal(images, same)  # as `lspsim train` showed them

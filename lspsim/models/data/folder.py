@@ -131,6 +131,10 @@ def _reader(paths: list[Path], image_size: int, model: nn.Module | None) -> Read
     config: dict[str, Any] = {"input_size": (3, image_size, image_size)}
     if model is not None:
         config = data.resolve_model_data_config(model)
+        # built from a card: timm knows nothing of it and would assume 224 pixels
+        own = getattr(getattr(model, "patch_embed", None), "img_size", None)
+        if own is not None and not getattr(model, "pretrained_cfg", None):
+            config["input_size"] = (3, *own)
     transform = data.create_transform(**config, is_training=False)
 
     def read(numbers: IntArray) -> torch.Tensor:
