@@ -71,8 +71,9 @@ def pruning(
         Path,
         typer.Option(
             metavar="FILE.csv",
-            help="One row per finished cell; beside it a page (.md) and what every network "
-            "named right (.images.npz). A run goes on where the last one stopped.",
+            help="One row per finished cell; beside it a page (.md), a picture (.png, .svg) and "
+            "what every network named right (.images.npz). A run goes on where the last one "
+            "stopped.",
         ),
     ] = Path("lspsim-bench/pruning.csv"),
     quick: Annotated[
@@ -234,6 +235,7 @@ def _measure(
     from rich.progress import TimeElapsedColumn as Elapsed
 
     from lspsim.explore.bench import Bench
+    from lspsim.explore.bench_plot import write_picture
     from lspsim.explore.bench_report import write_markdown
 
     failures: list[str] = []
@@ -254,7 +256,8 @@ def _measure(
                 bar.advance(task)
         finally:
             if table.rows:
-                typer.echo(f"written: {table.path} and {write_markdown(table)}", err=True)
+                made = [table.path, write_picture(table), write_markdown(table)]
+                typer.echo(f"written: {', '.join(map(str, made))}", err=True)
     return failures
 
 

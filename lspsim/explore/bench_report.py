@@ -189,6 +189,8 @@ def markdown(table: Table) -> str:
         "validation and test images are drawn apart; [README.md](README.md) says which choice "
         "was not blind to the test images. None of this says anything about ImageNet.",
     ]
+    if table.path.with_suffix(".png").exists():
+        lines += ["", f"![KL to dense over sparsity]({table.path.with_suffix('.png').name})"]
     for grid in grids(table):
         lines += ["", f"## {grid.title}", "", grid.note, "", *_markdown_table(grid)]
     versions = ", ".join(

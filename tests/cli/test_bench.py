@@ -38,7 +38,10 @@ def test_it_runs_in_parts(bench, tmp_path):
     assert after[0] == before
     assert len(after) == 6
     assert "Claims" in second.out
-    assert "## Claims" in path.with_suffix(".md").read_text()
+    page = path.with_suffix(".md").read_text()
+    assert "## Claims" in page
+    assert "(b.png)" in page
+    assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_formats(bench):
