@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
@@ -57,7 +58,7 @@ def draw_bench(table: Table) -> Figure:
         panel.set_title(f"{size[0]}x{size[1]} blocks", fontsize=SMALL, loc="left")
         panel.set_xlabel("MACs of prunable layers gone (%)", fontsize=SMALL)
     panels[0].set_ylabel("KL to dense (nats per image)", fontsize=SMALL)
-    known = {}
+    known: dict[str, Artist] = {}
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()
         known |= dict(zip(labels, handles, strict=True))
