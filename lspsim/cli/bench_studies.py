@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lspsim.cli.options import FormatOption
+from lspsim.errors import LspsimError
 
 if TYPE_CHECKING:
     from lspsim.explore.proxy import ProxyRow
@@ -25,7 +26,7 @@ def proxy(
     hw: Annotated[str, typer.Option("--hw", metavar="A,B", help="Presets or YAML files.")] = CHIPS,
     budget: Annotated[
         str, typer.Option(metavar="KIND=A,B", help="Budgets, each by itself.")
-    ] = "cycles=0.5,0.3",
+    ] = "cycles=0.6,0.45",
     block: Annotated[str, typer.Option(metavar="OUTxIN", help="Block size.")] = "32x32",
     images: CalibrationImages = 256,
     test_images: Annotated[int, typer.Option(min=1, help="Test images.")] = 3072,
@@ -59,6 +60,7 @@ def proxy(
     size, more_sizes, by_kind = parse_blocks(block)
     recipe = PruneRecipe(*size, seed=seed, more_sizes=more_sizes, by_kind=by_kind)
     rows: list[ProxyRow] = []
+    refused: list[str] = []
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("loading", total=len(chips) * len(budgets))
@@ -71,11 +73,16 @@ def proxy(
             images,
             test_images,
             lambda text: bar.update(task, description=text),
+            refused,
         )
         for row in made:
             rows.append(row)
             write_proxy_rows(out, rows)
             bar.advance(task)
+    for line in refused:
+        typer.echo(f"left out: {line}", err=True)
+    if not rows:
+        raise LspsimError("no chip can meet any of these budgets; the least are named above")
     typer.echo(f"written: {out}", err=True)
     if fmt == "json":
         print_json({"schema": "lspsim/proxy/v1", "rows": [asdict(row) for row in rows]})

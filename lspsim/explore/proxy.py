@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 
+from lspsim.errors import LspsimError
 from lspsim.hardware import Hardware
 from lspsim.models import load_model, workload_from_model
 from lspsim.models.data import load_dataset
@@ -84,6 +85,7 @@ def against_proxy(
     calibration_images: int = 256,
     test_images: int = 3072,
     tell: Callable[[str], None] | None = None,
+    refused: list[str] | None = None,
 ) -> Iterator[ProxyRow]:
     """Prune for every chip and budget with the simulator and with the proxy; measure both.
 
@@ -99,6 +101,9 @@ def against_proxy(
         How many.
     tell
         Called with what is being done.
+    refused
+        Gets a line for each pair whose budget cannot be met; default: the first such
+        pair raises.
 
     Yields
     ------
@@ -107,7 +112,7 @@ def against_proxy(
     Raises
     ------
     LspsimError
-        When a budget cannot be met on a chip.
+        When a budget cannot be met on a chip, and `refused` is not given.
     """
     say = tell or (lambda _: None)
     model = load_model(model_name)
@@ -129,10 +134,16 @@ def against_proxy(
                 "simulator": SimulatorCost(chip, "analytic"),
                 "proxy": ProportionalCost(whole),
             }
-            for name, loop in models.items():
-                say(f"{chip.name}, {budget}: {name}")
-                pruned = prune(prepared, workload, (budget,), loop, exact)
-                found[name] = pruned, quality(pruned.model, test, reference, BATCH)
+            try:
+                for name, loop in models.items():
+                    say(f"{chip.name}, {budget}: {name}")
+                    pruned = prune(prepared, workload, (budget,), loop, exact)
+                    found[name] = pruned, quality(pruned.model, test, reference, BATCH)
+            except LspsimError as error:
+                if refused is None:
+                    raise
+                refused.append(f"{chip.name}: {error}")
+                continue
             (ours, seen), (theirs, seen_theirs) = found["simulator"], found["proxy"]
             yield ProxyRow(
                 model=model_name,

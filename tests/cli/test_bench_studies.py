@@ -49,5 +49,9 @@ def test_proxy(run, refused, card, tmp_path):
     assert [row["hardware"] for row in csv.DictReader(out.read_text().splitlines())] == [
         "quad_32x32"
     ]
+    mixed = run(*words, "--hw", "quad_32x32", "--budget", "macs=0.8,0.01")
+    assert mixed.code == 0
+    assert "left out: quad_32x32: budget macs=0.01: with every block removed" in mixed.err
+    assert "no chip can meet" in refused(*words, "--hw", "quad_32x32", "--budget", "macs=0.01")
     assert "nochip" in refused(*words, "--hw", "nochip")
     assert "is not a block size" in refused(*words, "--block", "8")
