@@ -17,6 +17,7 @@ from lspsim.cli import (
     front,
     hardware,
     prune,
+    rtl,
     simulate,
     trace,
     train,
@@ -48,6 +49,7 @@ app.command("demo")(demo.demo)
 app.command("check")(check.check)
 app.add_typer(bench.app, name="bench")
 app.add_typer(hardware.app, name="hardware")
+app.add_typer(rtl.app, name="rtl")
 app.add_typer(validate.app, name="validate")
 app.command("doctor")(doctor.doctor)
 
