@@ -28,14 +28,13 @@ from lspsim.explore.bench_cells import RIVAL, Cell
 from lspsim.explore.bench_table import Bits, Row, Table
 from lspsim.models import load_model, workload_from_model
 from lspsim.models.data import ImageSet, load_dataset
-from lspsim.prune.budgets import prunable_macs, sparsity_budget
+from lspsim.prune.budgets import macs_only, prunable_macs, sparsity_budget
 from lspsim.prune.finetune import KL, PRESETS, finetune
 from lspsim.prune.lowrank import low_rank
 from lspsim.prune.measure import Quality, compare, reference_logits
 from lspsim.prune.pipeline import Prepared, Pruned, make_up, prepare, prune
 from lspsim.prune.structured import structured_masks
-from lspsim.simulate.cost import Cost, ProportionalCost
-from lspsim.workload import BlockMask, Workload
+from lspsim.workload import BlockMask
 
 Tell = Callable[[str], None]
 
@@ -47,7 +46,7 @@ LEARNING_RATES = (1e-4, 4e-4, 1e-3)
 nearest to dense on validation images."""
 
 KEPT_PREPARATIONS = 3
-"""How many are held at a time: block-OBS keeps the updates of every removal."""
+"""How many are held at a time: each has a model and the Grams of all its layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +203,7 @@ class Bench:
         dense = self.workload.macs_dense
         limit = int(sparsity_budget(self.workload, cell.sparsity).limit)
         masks, loss = structured_masks(prepared, self.workload, dense - limit)
-        left = _macs_only(self.workload).cost(self.workload.with_masks(masks)).macs
+        left = macs_only(self.workload).cost(self.workload.with_masks(masks)).macs
         done = make_up(prepared, masks)
         return _Made(
             done.model,
@@ -277,7 +276,7 @@ class Bench:
         return self._calibration[seed]
 
     def _prune(self, cell: Cell, prepared: Prepared) -> Pruned:
-        cost = _macs_only(self.workload)
+        cost = macs_only(self.workload)
         budget = sparsity_budget(self.workload, cell.sparsity)
         return prune(
             prepared,
@@ -373,12 +372,6 @@ def model_digest(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _macs_only(workload: Workload) -> ProportionalCost:
-    """Return a cost model that counts MACs; cycles and energy stand for them in like shares."""
-    macs = float(workload.macs_dense)
-    return ProportionalCost(Cost(macs, macs, macs, macs))
 
 
 def _at_most(data: str, split: str, count: int, model: nn.Module) -> ImageSet:

@@ -10,7 +10,7 @@ from math import floor
 from typing import Literal, get_args
 
 from lspsim.errors import LspsimError
-from lspsim.simulate.cost import Cost
+from lspsim.simulate.cost import Cost, ProportionalCost
 from lspsim.units import (
     ENERGY,
     TIME,
@@ -195,3 +195,9 @@ def prunable_macs(workload: Workload) -> int:
     """Return the dense multiply-accumulates of the layers that are pruned."""
     names = set(prunable_names(workload))
     return sum(gemm.macs_dense for gemm in workload.gemms if gemm.name in names)
+
+
+def macs_only(workload: Workload) -> ProportionalCost:
+    """Return a cost model that counts MACs; cycles and energy stand for them in like shares."""
+    macs = float(workload.macs_dense)
+    return ProportionalCost(Cost(macs, macs, macs, macs))

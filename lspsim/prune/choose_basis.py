@@ -10,11 +10,10 @@ from torch import nn
 
 from lspsim.errors import LspsimError
 from lspsim.models.data import ImageSet
-from lspsim.prune.budgets import sparsity_budget
+from lspsim.prune.budgets import macs_only, sparsity_budget
 from lspsim.prune.measure import quality, reference_logits
 from lspsim.prune.pipeline import prepare, prune
 from lspsim.prune.recipe import Basis, PruneRecipe
-from lspsim.simulate.cost import Cost, ProportionalCost
 from lspsim.workload import Workload
 
 CANDIDATES: tuple[Basis, ...] = ("permute", "rotate")
@@ -65,7 +64,7 @@ def choose_basis(
         read=lambda numbers: images.read(np.asarray(numbers) + known),
     )
     reference = reference_logits(model, judge)
-    cost = ProportionalCost(Cost(*[float(workload.macs_dense)] * 4))
+    cost = macs_only(workload)
     found: dict[Basis, float] = {}
     for basis in CANDIDATES:
         say = _prefixed(tell, f"trial of basis {basis}: ")
