@@ -1,7 +1,7 @@
 """Walk a transformer block by block, with the residual stream in hand.
 
-What `VisionTransformer.forward` and `SwinTransformer.forward` of timm 1.0 do up
-to the last block, cut where the residual stream can be looked at.
+What `VisionTransformer.forward` and `SwinTransformer.forward` of timm 1.0 do, cut
+where the residual stream can be looked at.
 """
 
 from __future__ import annotations
@@ -60,6 +60,13 @@ def stations(model: nn.Module) -> list[Station]:
         f"compensation walks timm's VisionTransformer and SwinTransformer block by block; "
         f"{type(model).__name__} is neither, or overrides their forward pass"
     )
+
+
+def leave(model: nn.Module, x: Tensor) -> Tensor:
+    """Return the logits `[n, classes]` from the stream after the last step."""
+    timm: Any = model
+    result: Tensor = timm.forward_head(timm.norm(x))
+    return result
 
 
 def _vit_entry(model: Any, images: Tensor) -> Tensor:
