@@ -121,7 +121,6 @@ def _print(rows: Sequence[RtlRow], fmt: options.Format) -> None:
             "folds": row.folds,
             "results_equal": row.results_equal,
             "agrees": row.agrees,
-            "wide_writes": row.wide_writes,
             **{f"rtl_{key}": value for key, value in asdict(row.measured).items()},
             **{f"event_{key}": value for key, value in asdict(row.expected).items()},
         }
@@ -149,11 +148,6 @@ def _print(rows: Sequence[RtlRow], fmt: options.Format) -> None:
     )
     wrong = sum(not row.agrees for row in rows)
     print_rich("", f"{len(rows)} cases, {wrong} with a difference")
-    if wide := sum(row.wide_writes > 0 for row in rows):
-        print_rich(
-            f"In {wide} of them DRAM takes results faster than the one row per cycle that an "
-            "accumulator bank gives. The event engine has no such limit: there it may be early."
-        )
 
 
 def _mark(equal: bool) -> str:

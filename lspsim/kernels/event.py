@@ -58,6 +58,7 @@ def run_alone(
     prefetch,
     slots,
     latency,
+    read_behind,
     tile_cycles,
     prefetchable,
     gather,
@@ -300,7 +301,7 @@ def run_alone(
                         queued += n - 1
                         waits_w += s - before - (n - 1) * pace
                 length = new_length
-                consumed[v] = s + length
+                consumed[v] = s + length + read_behind
                 array_end = s + length + rows + cols
                 ready = array_end
             if not v_is_vector[at] and v_vector[at] > 0:
@@ -377,6 +378,7 @@ def run_shared(
     prefetch,
     slots,
     latency,
+    read_behind,
     tile_cycles,
     prefetchable,
     gather,
@@ -562,7 +564,7 @@ def run_shared(
                             if acquire:
                                 state[p, C_BASE] = base
                                 state[p, C_ACQUIRED] = base + v_acquire[at_v]
-                            consumed[at_v] = s + length
+                            consumed[at_v] = s + length + read_behind
                             done = s + length + rows + cols
                             state[p, C_ARRAY_END] = done
                             state[p, C_BANKED] += 1

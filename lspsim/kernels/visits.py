@@ -401,7 +401,6 @@ def fill_program(ops, words, chip, segments, visits, needs, acts, seg_out):
                 touched[j] = False
                 column_slices(op, chip, words, j, tiles[j], ends[j], touched[j], scratch)
         visit_sizes(ops, seg, chip, result_cycles, work)
-        drains = seg[Y_RESIDENT] == 1 and not ideal
         k_tiles = ceil_div(op[K], rows)
         longer = length % chunks  # WS, IS: chunks with one more row
         short = length // chunks
@@ -476,8 +475,10 @@ def fill_program(ops, words, chip, segments, visits, needs, acts, seg_out):
                             visits[filled, V_RELEASE] = 1 if c == c1 - 1 or not hold else 0
                             visits[filled, V_HEADER] = header[j] if c == 0 else 0
                             visits[filled, V_VECTOR] = work[fewer, narrow]
-                            visits[filled, V_WRITEBACK] = result_cycles[fewer, narrow]
-                            visits[filled, V_DRAIN] = out_rows if drains else 0
+                            moving = result_cycles[fewer, narrow]
+                            visits[filled, V_WRITEBACK] = moving
+                            # a bank gives one row per cycle, be the channel as fast as it may
+                            visits[filled, V_DRAIN] = 0 if ideal else max(0, out_rows - moving)
                             visits[filled, V_FOLD_START] = -1
                             if n > 0:
                                 last_with_folds = seen[p]

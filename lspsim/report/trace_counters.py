@@ -51,7 +51,7 @@ def counters_of(
         visits = visits_of(program, core)
         weights = _weight_steps(program, log, core, visits, hardware.weight_tile_bytes)
         counters.append(_steps(WEIGHT_FIFO, core, weights, start, end))
-        activations = _activation_steps(log, core, visits, rates[ACTIVATIONS])
+        activations = _activation_steps(program, log, core, visits, rates[ACTIVATIONS])
         counters.append(_steps(ACTIVATION_HALVES, core, activations, start, end))
     return tuple(counter for counter in counters if any(counter.values))
 
@@ -124,7 +124,7 @@ def _weight_steps(
 
 
 def _activation_steps(
-    log: EventLog, core: int, visits: list[Visit], rate: float
+    program: Program, log: EventLog, core: int, visits: list[Visit], rate: float
 ) -> list[tuple[int, float]]:
     """Return (cycle, change in bytes) of one core's streaming buffer.
 
@@ -137,7 +137,8 @@ def _activation_steps(
             vector_visit = visits[visit].is_vector
             if vector_visit == (lane == VECTOR):
                 last = visits[visit].needs[-1]
-                consumed[last] = max(consumed[last], end)
+                behind = 0 if vector_visit else program.read_behind_cycles
+                consumed[last] = max(consumed[last], end + behind)
     changes: list[tuple[int, float]] = []
     held = 0.0
     transfer = 0

@@ -60,7 +60,6 @@ class Part:
         return Part(self.cells - other.cells, self.um2 - other.um2)
 
 
-@cache
 def synthesise(parameters: Parameters) -> Mapping[str, Part]:
     """Synthesise one core, memories left out, and count cells by module.
 
@@ -77,6 +76,11 @@ def synthesise(parameters: Parameters) -> Mapping[str, Part]:
     LspsimError
         When Yosys refuses the sources.
     """
+    return _synthesise(parameters.top, tuple(parameters.verilog().items()))
+
+
+@cache
+def _synthesise(top: str, parameters: tuple[tuple[str, int], ...]) -> Mapping[str, Part]:
     if shutil.which("yosys") is None:
         raise MissingDependencyError(
             "counting cells needs yosys, not found on the PATH; on Debian: apt-get install "
@@ -84,8 +88,7 @@ def synthesise(parameters: Parameters) -> Mapping[str, Part]:
         )
     files = {name: text for name, text in sources().items() if name.endswith(".sv")}
     files["lsp_sram.sv"] = SRAM_STUB
-    values = " ".join(f"-set {key} {value}" for key, value in parameters.verilog().items())
-    top = parameters.top
+    values = " ".join(f"-set {key} {value}" for key, value in parameters)
     with tempfile.TemporaryDirectory(prefix="lspsim-yosys-") as folder:
         for name, text in files.items():
             Path(folder, name).write_text(text, encoding="utf-8")
@@ -159,12 +162,14 @@ class Overheads:
     core: float
     array: float
     double_buffering: float
-    """The array's second weight registers, against a single-buffered array."""
+    """The array's second weight registers: arrays of 2x2 with and without them, scaled up."""
     block_list: float
     """The whole controller that walks the list; a dense core needs part of it, too."""
+    multiplexers: float
+    """Those between the places that X is read from and the ports of its banks."""
     gather: float
-    """Feeding from several places instead of one: addresses and skew registers. The
-    multiplexers between the banks of the activation buffer are outside the RTL."""
+    """What gathering adds in all: the multiplexers, and addresses of several places; fewer
+    skew registers, since places that are read later need fewer."""
 
 
 def overheads(parameters: Parameters) -> Overheads:
@@ -177,16 +182,20 @@ def overheads(parameters: Parameters) -> Overheads:
     """
     full = replace(parameters, overlap=0)
     parts = synthesise(full)
-    single = synthesise(replace(full, overlap=1))
     plain = synthesise(replace(full, gather=1)) if full.gather > 1 else parts
-    gather = parts["lsp_feed"].minus(plain["lsp_feed"]).um2
-    gather += parts["lsp_ws_control"].minus(plain["lsp_ws_control"]).um2
+    widths = {"W": full.weight_bits, "A": full.activation_bits, "ACC": full.accumulator_bits}
+    small = tuple({"R": 2, "C": 2, **widths}.items())
+    one, other = (_synthesise("lsp_array", (*small, ("DOUBLE", d)))["lsp_array"] for d in (1, 0))
     return Overheads(
         core=parts["lsp_ws_core"].um2,
         array=parts["lsp_array"].um2,
-        double_buffering=parts["lsp_array"].minus(single["lsp_array"]).um2,
+        double_buffering=full.rows * full.cols / 4 * one.minus(other).um2,
         block_list=plain["lsp_ws_control"].um2,
-        gather=gather,
+        multiplexers=parts["lsp_gather"].um2,
+        gather=sum(
+            parts[name].minus(plain[name]).um2
+            for name in ("lsp_feed", "lsp_gather", "lsp_ws_control")
+        ),
     )
 
 

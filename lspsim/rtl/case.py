@@ -124,16 +124,13 @@ class Case:
         half = 1 << (self.parameters.accumulator_bits - 1)
         return np.asarray((exact + half) % (2 * half) - half, np.int64)
 
-    def write_cycles(self, out: Out) -> int:
-        """Return the cycles that a result, with its header, holds the write-back channel."""
-        total = 0
-        for size in (out.bytes, out.header):
-            moved = -(-size // self.burst) * self.burst
-            total += max(1, math.ceil(moved * self.rates[2])) if size else 0
-        return total
-
     def text(self, limit: int) -> str:
         """Return the case for the test bench, which gives up after `limit` cycles."""
+        operands = (_numbers(a.ravel().tolist()) for a in (self.bias, self.x, self.w))
+        return self.lists(limit) + "\n".join(operands) + "\n"
+
+    def lists(self, limit: int) -> str:
+        """Return the part of `text` that precedes the operands."""
         lines = [
             f"{limit} {int(self.ideal)} {int(self.shared)} {self.latency} {self.slots} "
             f"{self.burst} {self.tile_bytes}",
@@ -161,7 +158,6 @@ class Case:
             f"{o.column} {o.row}"
             for o in self.outs
         ]
-        lines += [_numbers(a.ravel().tolist()) for a in (self.bias, self.x, self.w)]
         return "\n".join(lines) + "\n"
 
 
@@ -173,6 +169,8 @@ class CaseResult:
     """-1: it did not end within its limit."""
     last_write: int
     """Clock edge of the last accumulator write; 0 = none."""
+    last_sum: int
+    """OS: clock edge at which the array's last element ended its last sum; 0 = none."""
     weight_reads: int
     activation_reads: int
     accumulator_reads: int

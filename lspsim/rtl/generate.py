@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from lspsim.errors import ConfigError
-from lspsim.rtl.build import INSTALL, verilator_command
+from lspsim.rtl.build import INSTALL, make_command, verilator_command
 from lspsim.rtl.parameters import Parameters
 from lspsim.rtl.sources import rtl_digest, sources
 
@@ -117,10 +117,12 @@ def _makefile(parameters: Parameters, names: list[str]) -> str:
     here = Path("/here")
     command = verilator_command(parameters, here, names)
     build = " ".join(shlex.quote(word) for word in command).replace("/here", "$(CURDIR)")
+    make = " ".join(shlex.quote(word) for word in make_command("obj")[1:])
     rtl = " ".join(name for name in names if name.endswith(".sv"))
     return (
         f"obj/bench: {' '.join(names)}\n"
-        f"\tverilator --lint-only -Wall -sv --top-module core core.sv {rtl}\n\t{build}\n\n"
+        f"\tverilator --lint-only -Wall -sv --top-module core core.sv {rtl}\n"
+        f"\t{build}\n\t$(MAKE) {make}\n\n"
         f"synth:\n\tyosys -p 'read_verilog -sv core.sv {rtl}; synth -top core; stat'\n\n"
         ".PHONY: synth\n"
     )

@@ -71,8 +71,8 @@ def parameters_of(hardware: Hardware, gather: int | None = None) -> Parameters:
         The accelerator; `cores`, the vector unit and the network are not in the RTL.
     gather
         With `packing: k-compact`, places that the rows of a tile come from: sub-blocks
-        of K may be as low as `rows / gather`. None = 4, or the largest divisor of
-        `rows` below.
+        of K may be as low as `rows / gather`. None = 4, or else the largest divisor of
+        `rows` below, or else the least above.
 
     Raises
     ------
@@ -96,14 +96,16 @@ def parameters_of(hardware: Hardware, gather: int | None = None) -> Parameters:
             f"precision.accumulator_bits is {precision.accumulator_bits}; "
             f"use at most {LONGEST_SUM_BITS}"
         )
-    if gather is not None and array.rows % gather:
-        wrong.append(f"gather is {gather}; use a divisor of array.rows = {array.rows}")
+    gathers = array.packing == "k-compact" and not output_stationary
+    if gather is not None and (array.rows % gather or (gathers and gather == 1)):
+        wrong.append(f"gather is {gather}; use a divisor of array.rows = {array.rows} above 1")
     if wrong:
         raise ConfigError(f"{hardware.name}: no RTL for it: " + "; ".join(wrong))
-    if array.packing == "none" or output_stationary:
+    if not gathers:
         gather = 1
     elif gather is None:
-        gather = max(g for g in range(1, GATHER_WAYS + 1) if array.rows % g == 0)
+        divisors = [g for g in range(2, array.rows + 1) if array.rows % g == 0]
+        gather = max((g for g in divisors if g <= GATHER_WAYS), default=divisors[0])
     return Parameters(
         rows=array.rows,
         cols=array.cols,

@@ -71,6 +71,16 @@ def column_too_tall(workload: Workload, op: int, slots: int, chip: IntArray) -> 
     )
 
 
+def _read_behind(hardware: Hardware) -> int:
+    """Return the cycles for which X is still read after the end of a stream.
+
+    A gathering array row r may take token t - r from the buffer as late as in cycle t.
+    """
+    array = hardware.array
+    gathers = array.dataflow == "weight-stationary" and array.packing == "k-compact"
+    return array.rows - 1 if gathers else 0
+
+
 def build_program(workload: Workload, hardware: Hardware) -> Program:
     """Schedule `workload` on `hardware`.
 
@@ -114,6 +124,7 @@ def build_program(workload: Workload, hardware: Hardware) -> Program:
         prefetch=hardware.memory.prefetch_across_layers,
         fifo_slots=int(chip[at.SLOTS]),
         latency_cycles=int(chip[at.LATENCY]),
+        read_behind_cycles=_read_behind(hardware),
         segment_op=segment_op,
         segment_tile_cycles=segment[0],
         segment_prefetchable=segment[1],

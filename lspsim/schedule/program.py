@@ -44,6 +44,8 @@ class Program:
     """Weights of later segments may be requested before their segment starts."""
     fifo_slots: int
     latency_cycles: int
+    read_behind_cycles: int
+    """From the end of a stream to the last read of its rows: R - 1 where a core gathers."""
 
     # one row per segment (a GEMM with the vector operators fused to it, or a vector operator)
     segment_op: IntArray
@@ -78,7 +80,7 @@ class Program:
     visit_writeback_cycles: IntArray
     """Channel cycles of the write-back; 0 = the result stays on chip."""
     visit_drain_cycles: IntArray
-    """Cycles that the bank's drain into SRAM takes after the channel part."""
+    """Cycles that the result's rows, one per cycle, take beyond `visit_writeback_cycles`."""
     visit_fold_start: IntArray
     """Offset into `fold_needs`, or -1 where the visit waits for no activation transfer."""
 

@@ -258,7 +258,8 @@ class _Core:
         timing.compute[here] += visit.length
         self.record(ARRAY, visit.segment, visit.index, s, s + visit.length)
         if fold == visit.folds - 1:
-            self.signal_in(visit.length, self.consumed[visit.index])
+            read = visit.length + p.read_behind_cycles
+            self.signal_in(read, self.consumed[visit.index])
             self.signal_in(visit.length + p.rows + p.cols, self.done[visit.index])
         if s == s_base:
             return

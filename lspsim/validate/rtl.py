@@ -23,11 +23,10 @@ from lspsim.rtl import (
     parameters_of,
 )
 from lspsim.rtl.parameters import finest_block
-from lspsim.schedule.build import build_program, plan_segments
-from lspsim.schedule.lower import chip_of, lower_workload
+from lspsim.schedule.build import build_program
+from lspsim.simulate.analytic import analyse
 from lspsim.simulate.columns import COUNTS
 from lspsim.simulate.event import run_event
-from lspsim.simulate.simulate import simulate
 from lspsim.workload import BlockMask, Gemm, VectorOp, Workload
 
 
@@ -62,9 +61,6 @@ class RtlRow:
     expected: Figures
     measured: Figures
     results_equal: bool
-    wide_writes: int
-    """Write-backs that the channel would take faster than the one row per cycle that a bank
-    gives; the event engine knows no such limit, and its cycles may be fewer."""
 
     @property
     def agrees(self) -> bool:
@@ -120,13 +116,12 @@ def make_case(
         ops.append(VectorOp("after", "softmax", gemm.m, gemm.n))
     workload = Workload(ops)
     which = ops.index(gemm)
-    segments, _ = plan_segments(workload, lower_workload(workload).ops, chip_of(hardware))
-    segment = [int(first) for first in segments[:, at.FIRST_OP]].index(which)
+    analysis = analyse(workload, hardware)
+    segments = analysis.segments
+    segment = segments[:, at.FIRST_OP].tolist().index(which)
     timing = run_event(build_program(workload, hardware))
     start = int(timing.end[segment - 1]) if segment else 0
-    counts = dict(
-        zip(COUNTS, simulate(workload, hardware).table.counts[which].tolist(), strict=True)
-    )
+    counts = dict(zip(COUNTS, analysis.counts[which].tolist(), strict=True))
     precision = hardware.precision
     expected = Figures(
         cycles=int(timing.core_end[segment, 0]) - start,
@@ -220,8 +215,7 @@ def _row(case: RtlCase, result: CaseResult) -> RtlRow:
         result.accumulator_writes,
     )
     equal = bool(np.array_equal(result.y, case.case.product()))
-    wide = sum(out.bytes > 0 and case.case.write_cycles(out) < out.rows for out in case.case.outs)
-    return RtlRow(case.name, len(case.case.folds), case.expected, measured, equal, wide)
+    return RtlRow(case.name, len(case.case.folds), case.expected, measured, equal)
 
 
 def random_case(
@@ -238,12 +232,12 @@ def random_case(
     parameters
         Of the build.
     ideal
-        Whether memory is ideal; else slow DMA, long latency, short FIFO.
+        Whether memory is ideal; else mostly slow DMA, long latency, short FIFO.
     index
         For the case's name.
     """
     R, C = parameters.rows, parameters.cols
-    packing = rng.choice(["none", "k-compact"]) if parameters.gather > 1 else "none"
+    packing = hardware.array.packing
     m = rng.choice([1, 2, rng.randint(1, R), rng.randint(1, 60), rng.randint(1, 300)])
     k = rng.randint(1, rng.choice([R, 4 * R, 8 * R, 12 * R]))
     n = rng.randint(1, rng.choice([C, 4 * C, 8 * C]))
@@ -253,7 +247,6 @@ def random_case(
     least = R if parameters.output_stationary else 1
     values: dict[str, object] = {
         "array.accumulator_rows": rng.choice([depth, depth, rng.randint(least, depth)]),
-        "array.packing": packing,
         "array.index": rng.choice(["bitmap", "bsr"]),
         "memory.ideal": ideal,
         "memory.prefetch_across_layers": False,
@@ -265,20 +258,19 @@ def random_case(
     values["buffers.weight"] = f"{-(-slots * R * C * parameters.weight_bits // 8)} B"
     x_on_chip = rng.random() < 0.5
     if not ideal:
-        # gathering reads X until gather - 1 cycles after its half has been given free
-        latency = rng.choice([parameters.gather - 1, parameters.gather, 20, 100, 700])
+        latency = rng.choice([0, 0, rng.randint(1, R), 20, 100, 700])
         share = rng.choice([{"weights": 0.5, "activations": 0.25, "writeback": 0.25}, None])
         values |= {
             "memory.channels": "separate" if share else "shared",
             "memory.shares": share,
-            # at most one byte per cycle: a bank cannot be emptied faster than row by row
-            "memory.dram.bandwidth": f"{rng.choice([100, 300, 700, 1000])} MB/s",
+            # up to more than a row of results per cycle
+            "memory.dram.bandwidth": f"{rng.choice([100, 300, 1000, 8000, 64_000, 256_000])} MB/s",
             "memory.dram.efficiency": rng.choice([0.5, 0.8, 1.0]),
             "memory.dram.latency": f"{latency} ns",
             "memory.dram.burst": f"{rng.choice([1, 8, 64])} B",
         }
-        if not x_on_chip and rng.random() < 0.5:
-            rows = rng.randint(least, max(least, m))
+        if not x_on_chip and rng.random() < 0.75:
+            rows = rng.randint(least, max(least, m // rng.choice([1, 4, 8])))
             values["buffers.activation"] = (
                 f"{-(-2 * rows * k * parameters.activation_bits // 8) + 1} B"
             )

@@ -32,6 +32,7 @@ _PARTS = {
     "accumulators, without SRAM": ("lsp_accumulator",),
     "weight loading": ("lsp_load",),
     "activation feed": ("lsp_feed",),
+    "gather multiplexers": ("lsp_gather",),
     "block list": ("lsp_ws_control", "lsp_os_control"),
     "fetching": ("lsp_fetch",),
     "write-back": ("lsp_writeback",),
@@ -77,7 +78,7 @@ def area_rows(hardware: Hardware, gather: int | None = None) -> list[AreaRow]:
         extra = overheads(parameters)
         for label, um2 in (
             ("of it: double buffering", extra.double_buffering),
-            ("of it: gathering, without bank multiplexers", extra.gather),
+            ("of it: gathering", extra.gather),
         ):
             rows.append(AreaRow(label, None, um2, um2 / core.um2, None))
         sparse = extra.block_list + extra.gather

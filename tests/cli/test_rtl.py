@@ -20,8 +20,6 @@ def test_verify(run, small):
     table = run(
         *("rtl", "verify", *SMALL, "--cases", "0", "--model", small),
         *("--layer", "blocks.0.mlp.fc1", "--sparsity", "0.5", "--block", "4x4"),
-        # a row of four results takes a cycle of the channel, as it does of the bank
-        *("--set", "memory.dram.bandwidth=4 GB/s"),
     )
     assert table.code == 0, table.err
     assert "2 cases, 0 with a difference" in table.out

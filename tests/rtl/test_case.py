@@ -32,6 +32,11 @@ def test_what_has_no_rtl_is_refused_with_all_reasons() -> None:
         parameters_of(wrong)
     with pytest.raises(ConfigError, match="gather is 5; use a divisor of array"):
         parameters_of(EDGE, 5)
+    gathering = EDGE.with_values({"array.packing": "k-compact"})
+    with pytest.raises(ConfigError, match=r"gather is 1; .*above 1"):
+        parameters_of(gathering, 1)
+    assert parameters_of(gathering).gather == 4
+    assert parameters_of(gathering.with_values({"array.rows": 7})).gather == 7
 
 
 def test_without_verilator_it_says_how_to_install_it(

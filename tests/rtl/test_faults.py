@@ -48,19 +48,19 @@ def check(fault: Fault, cache: Path) -> None:
 @full_tier
 @needs_verilator
 @pytest.mark.parametrize("build", sorted({f.build for f in FAULTS}, key=str), ids=lambda b: b.name)
-def test_without_a_fault_the_same_cases_agree(build: Build, tmp_path: Path) -> None:
-    rows = run_cases(build_simulator(build.parameters(), tmp_path), cases_for(build))
+def test_without_a_fault_the_same_cases_agree(build: Build, rtl_cache: Path) -> None:
+    rows = run_cases(build_simulator(build.parameters(), rtl_cache), cases_for(build))
     assert [row for row in rows if not row.agrees] == []
 
 
 @needs_verilator
 @pytest.mark.parametrize("fault", [f for f in FAULTS if f.name in QUICK], ids=lambda f: f.name)
-def test_a_fault_that_only_cycles_show(fault: Fault, tmp_path: Path) -> None:
-    check(fault, tmp_path)
+def test_a_fault_that_only_cycles_show(fault: Fault, rtl_cache: Path) -> None:
+    check(fault, rtl_cache)
 
 
 @needs_verilator
 @full_tier
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.name)
-def test_every_fault_is_caught(fault: Fault, tmp_path: Path) -> None:
-    check(fault, tmp_path)
+def test_every_fault_is_caught(fault: Fault, rtl_cache: Path) -> None:
+    check(fault, rtl_cache)

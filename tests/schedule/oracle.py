@@ -392,6 +392,7 @@ class GemmScheduler:
             result = whole_bytes(values, result_bits(self.segment.ops[-1], self.hardware))
             header = column.header_bytes if chunk == 0 and part == 0 else 0
             share = "weights" if moved else "writeback"
+            writeback = 0 if self.segment.stays else self.channel.writeback(result)
             out.append(
                 VisitCase(
                     segment=self.number,
@@ -402,8 +403,8 @@ class GemmScheduler:
                     release=int(leave),
                     header=self.channel.cycles(share, header),
                     vector=sum(self.vector_cycles(values) for _ in self.segment.ops[1:]),
-                    writeback=0 if self.segment.stays else self.channel.writeback(result),
-                    drain=rows if self.segment.stays and not self.ideal else 0,
+                    writeback=writeback,
+                    drain=0 if self.ideal else max(0, rows - writeback),
                 )
             )
         return out
@@ -460,6 +461,7 @@ def chip_of(hardware: Hardware) -> ChipCase:
     array, memory = hardware.array, hardware.memory
     overlaps = {"double-buffered": DOUBLE, "single-buffered": SINGLE, "none": SERIAL}
     tile_bits = array.rows * array.cols * hardware.precision.weight_bits
+    gathers = array.packing == "k-compact" and array.dataflow == "weight-stationary"
     return ChipCase(
         rows=array.rows,
         cols=array.cols,
@@ -470,6 +472,7 @@ def chip_of(hardware: Hardware) -> ChipCase:
         prefetch=memory.prefetch_across_layers,
         fifo_slots=hardware.buffers.weight_bytes * 8 // tile_bits,
         latency_cycles=0 if memory.ideal else ceil(memory.dram.latency_s * hardware.clock_hz),
+        read_behind_cycles=array.rows - 1 if gathers else 0,
     )
 
 

@@ -417,6 +417,29 @@ def test_resident_operands_of_an_activation_gemm_move_nothing() -> None:
     assert of(program, "drain_cycles", 2) == [3] * 4
 
 
+@pytest.mark.parametrize(
+    ("bandwidth", "moving", "drain"), [(1, 24, 0), (4, 6, 0), (8, 3, 3), (48, 1, 5)]
+)
+def test_a_bank_gives_one_row_per_cycle(bandwidth: int, moving: int, drain: int) -> None:
+    """6 rows of 4 bytes leave in 6 cycles or more, be the channel as fast as it may."""
+    program = build([gemm(6, 4, 4)], chip(memory__dram__bandwidth=f"{bandwidth} GB/s"))
+    assert of(program, "writeback_cycles", 0) == [moving]
+    assert of(program, "drain_cycles", 0) == [drain]
+
+
+@pytest.mark.parametrize(
+    ("packing", "dataflow", "cycles"),
+    [
+        ("none", "weight-stationary", 0),
+        ("k-compact", "weight-stationary", 3),
+        ("k-compact", "output-stationary", 0),
+    ],
+)
+def test_a_core_that_gathers_reads_behind(packing: str, dataflow: str, cycles: int) -> None:
+    hardware = chip(array__packing=packing, array__dataflow=dataflow, array__sparsity="block")
+    assert build([gemm(6, 4, 4)], hardware).read_behind_cycles == cycles
+
+
 def test_a_stationary_activation_is_fetched_when_it_is_in_dram() -> None:
     program = build(attention("k", INPUT), chip(memory__prefetch_across_layers=True))
     assert program.segment_tile_cycles[2] == 16

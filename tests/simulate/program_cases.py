@@ -68,6 +68,7 @@ class ChipCase:
     prefetch: bool = True
     fifo_slots: int = 4
     latency_cycles: int = 0
+    read_behind_cycles: int = 0
 
 
 def ints(values: Sequence[int]) -> np.ndarray:
@@ -95,6 +96,7 @@ def make_program(
         prefetch=chip.prefetch,
         fifo_slots=chip.fifo_slots,
         latency_cycles=chip.latency_cycles,
+        read_behind_cycles=chip.read_behind_cycles,
         segment_op=ints(range(len(segments))),
         segment_tile_cycles=ints([s.tile_cycles for s in segments]),
         segment_prefetchable=ints([s.prefetchable for s in segments]),
@@ -145,6 +147,7 @@ def random_program(rng: random.Random) -> Program:
         prefetch=rng.random() < 0.6,
         fifo_slots=rng.choice([1, 1, 2, 2, 3, 4, 6, 9, 20]),
         latency_cycles=rng.choice([0, 0, 1, 3, 10, 40]),
+        read_behind_cycles=rng.choice([0, 0, 1, 5]),
     )
     while chip.cols == chip.rows and rng.random() < 0.9:
         chip.cols = rng.randint(1, 6)

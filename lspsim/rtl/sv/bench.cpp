@@ -180,7 +180,7 @@ class Dma {
 };
 
 struct Counts {
-    i64 cycles = 0, last_write = 0;
+    i64 cycles = 0, last_write = 0, last_sum = 0;
     i64 weight_reads = 0, x_reads = 0, acc_reads = 0, acc_writes = 0;
 };
 
@@ -216,7 +216,9 @@ class Bench {
 
   private:
 #ifndef OUTPUT_STATIONARY
-    static const int H = R / G;
+    static const int H = R / G, PORTS = G > 1 ? 2 : 1, READS = PORTS * R;
+#else
+    static const int READS = R;
 #endif
 
     void reset() {
@@ -249,11 +251,12 @@ class Bench {
         if (core.fold_valid) {
             const Fold& f = c.folds[fold];
             core.fold_stored = f.stored; core.fold_release = f.release;
-            core.fold_length = f.length; core.fold_row = f.row;
+            core.fold_length = f.length;
             core.fold_rows = f.rows; core.fold_cols = f.cols; core.fold_need = f.need;
 #ifdef OUTPUT_STATIONARY
-            core.fold_held = f.held;
+            core.fold_held = f.held; core.fold_row = f.row;
 #else
+            core.fold_bank = f.row % G; core.fold_row = f.row / G;
             core.fold_first = f.first; core.fold_last = f.last;
             for (int g = 0; g < G; g++) put(core.fold_units, g * UNIT, UNIT, f.units[g]);
 #endif
@@ -297,18 +300,21 @@ class Bench {
             tile++;
         }
         if (grants[1]) {
+            for (const Piece& old : c.pieces)
+                if (old.chunk == c.pieces[piece].chunk - 2) present[old.key] = 0;
             arrivals[1].push_back(dma.end[1] + c.latency);
             piece++;
         }
         if (grants[2]) {
+            // a header comes first, the rows in the rest of the time
             arrivals[2].push_back(dma.end[2]);
-            pull_start = now;
-            pull_cycles = cycles[2];
+            pull_cycles = c.cycles(c.outs[out].bytes, 2);
+            pull_start = dma.end[2] - pull_cycles;
             pulled = 0;
         }
         // rows are taken evenly over the transfer, at most one per cycle
-        core.out_pull = core.out_valid && core.out_dram && pulled < c.outs[out].rows
-            && (now - pull_start + 1) * c.outs[out].rows / pull_cycles > pulled;
+        core.out_pull = core.out_valid && core.out_dram && now >= pull_start
+            && pulled < c.outs[out].rows && (now - pull_start + 1) * c.outs[out].rows / pull_cycles > pulled;
         pulled += core.out_pull;
         core.tile_arrive = comes(0, now);
         core.piece_arrive = comes(1, now);
@@ -316,17 +322,14 @@ class Bench {
     }
 
     // What arrived is in the buffers from the next cycle on. A slot is lost when the
-    // transfer of its next tile begins, a half of the X buffer when a piece arrives.
+    // transfer of its next tile begins, a half of the X buffer when that of its next piece.
     void store() {
         if (core.tile_arrive) {
             slot_tile[arrived[0] % c.slots] = arrived[0];
             arrived[0]++;
         }
         if (core.piece_arrive) {
-            const Piece& p = c.pieces[arrived[1]++];
-            for (const Piece& old : c.pieces)
-                if (old.chunk == p.chunk - 2) present[old.key] = 0;
-            present[p.key] = 1;
+            present[c.pieces[arrived[1]++].key] = 1;
         }
         if (core.out_over) arrived[2]++;
     }
@@ -356,15 +359,15 @@ class Bench {
         return c.w[(fold.column + col) * c.k + k];
     }
 
-    // What a lane of the activation buffer reads; other than X where that is not there.
-    i64 activation(int lane) const {
+    // What a word of the activation buffer's ports is; other than X where that is not there.
+    i64 activation(int word) const {
 #ifdef OUTPUT_STATIONARY
-        const i64 row = core.x_row + lane - (R - c.folds[current].rows), k = core.x_k;
+        const i64 row = core.x_row + word - (R - c.folds[current].rows), k = core.x_k;
         const bool here = row < c.m && k < c.k && present[row / R];
 #else
-        const int g = lane / H;
-        const i64 row = get(core.x_row, g * ROW, ROW);
-        const i64 k = i64(get(core.x_unit, g * UNIT, UNIT)) * H + lane % H;
+        const int port = word / H;  // of a bank
+        const i64 row = i64(get(core.x_row, port * ROW, ROW)) * G + port % G;
+        const i64 k = i64(get(core.x_unit, port * UNIT, UNIT)) * H + word % H;
         const bool here =
             row < c.m && k < c.k && present[c.chunk_of_row[row] * slices + k / R];
 #endif
@@ -384,11 +387,14 @@ class Bench {
             for (int col = 0; col < C; col++) w_value[col] = weight(col);
             streamed++;
         }
-        for (int lane = 0; lane < R; lane++) {
-            if (!get(core.x_lane, lane, 1)) continue;
+        for (int word = 0; word < READS; word++) {
+            if (!get(core.x_lane, word, 1)) continue;
             counts.x_reads++;
-            x_value[lane] = activation(lane);
+            x_value[word] = activation(word);
         }
+#ifdef OUTPUT_STATIONARY
+        if (core.summed) counts.last_sum = now;
+#endif
         for (int col = 0; col < C; col++) {
 #ifndef OUTPUT_STATIONARY
             counts.acc_reads += get(core.acc_read, col, 1);
@@ -434,7 +440,7 @@ class Bench {
     void answer() {
         if (read_w)
             for (int col = 0; col < C; col++) put(core.w_data, col * W, W, w_value[col]);
-        for (int lane = 0; lane < R; lane++) put(core.x_data, lane * A, A, x_value[lane]);
+        for (int word = 0; word < READS; word++) put(core.x_data, word * A, A, x_value[word]);
     }
 
     Vcore& core;
@@ -445,7 +451,7 @@ class Bench {
     i64 y_row = 0, slices = 0, streamed = 0;
     i64 pull_start = 0, pull_cycles = 1, pulled = NEVER;
     bool read_w = false;
-    i64 w_value[C] = {}, x_value[R] = {};
+    i64 w_value[C] = {}, x_value[READS] = {};
     std::vector<i64> slot_tile, present, written;
     size_t writer[C] = {};
     std::vector<size_t> last_folds;
@@ -465,7 +471,7 @@ int main(int argc, char** argv) {
     while (in.more()) {
         const Case c = read_case(in);
         const Counts n = Bench(*core, c).run(y);
-        for (const i64 value : {n.cycles, n.last_write, n.weight_reads, n.x_reads, n.acc_reads,
+        for (const i64 value : {n.cycles, n.last_write, n.last_sum, n.weight_reads, n.x_reads, n.acc_reads,
                                 n.acc_writes})
             std::printf("%lld ", (long long)value);
         std::printf("\n");

@@ -13,7 +13,8 @@ module lsp_os_array #(
     input  logic [R-1:0]     last_left,
     input  logic [R-1:0]     move_left,
     input  logic [C*W-1:0]   w_top,
-    output logic [C*ACC-1:0] y_bottom
+    output logic [C*ACC-1:0] y_bottom,
+    output logic             summed    // the last element has ended a sum
 );
     for (genvar r = 0; r < R; r++) begin : g_row
         for (genvar c = 0; c < C; c++) begin : g_col
@@ -51,4 +52,5 @@ module lsp_os_array #(
             end
         end
     end
+    assign summed = g_row[R-1].g_col[C-1].last_out;
 endmodule

@@ -68,6 +68,7 @@ module lsp_os_core #(
     output logic [KW-1:0]     x_k,
     input  logic [R*A-1:0]    x_data,
     // accumulators, as they are used; address = array row
+    output logic              summed,
     output logic [C-1:0]      acc_write,
     output logic [C*ADDR-1:0] acc_addr,
     output logic [C*ACC-1:0]  acc_data,

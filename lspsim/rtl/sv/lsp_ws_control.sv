@@ -14,6 +14,7 @@ module lsp_ws_control #(
     parameter int ADDR = 8,   // rows of an accumulator bank
     parameter int ROW = 16,   // rows of X
     parameter int UNIT = 16,  // sub-blocks of K
+    parameter int XB = 1,     // banks of X
     parameter int NUM = 24,   // tiles, transfers, visits
     parameter int RW = 3,     // counts 0..R
     parameter int CW = 3      // counts 0..C
@@ -30,6 +31,7 @@ module lsp_ws_control #(
     input  logic              fold_stored,
     input  logic              fold_release,
     input  logic [ADDR:0]     fold_length,
+    input  logic [XB-1:0]     fold_bank,
     input  logic [ROW-1:0]    fold_row,
     input  logic [RW-1:0]     fold_rows,
     input  logic [CW-1:0]     fold_cols,
@@ -57,6 +59,8 @@ module lsp_ws_control #(
     output logic              stream_last,
     output logic              stream_bank,
     output logic [ADDR-1:0]   stream_addr,
+    output logic              stream_port,
+    output logic [XB-1:0]     stream_x_bank,
     output logic [ROW-1:0]    stream_row,
     output logic [RW-1:0]     stream_rows,
     output logic [CW-1:0]     stream_cols,
@@ -71,6 +75,7 @@ module lsp_ws_control #(
     logic [RW-1:0] to_shift;
     logic          next_first, next_last, next_release, next_stored;
     logic [ADDR:0] next_length;
+    logic [XB-1:0] next_x_bank;
     logic [ROW-1:0] next_row;
     logic [RW-1:0] next_rows;
     logic [CW-1:0] next_cols;
@@ -80,8 +85,9 @@ module lsp_ws_control #(
 
     // ---- the fold that streams
     logic [ADDR:0] left;
-    logic          now_first, now_last, bank;
+    logic          now_first, now_last, bank, port;
     logic [ADDR-1:0] now_addr;
+    logic [XB-1:0] now_x_bank;
     logic [ROW-1:0] now_row;
     logic [RW-1:0] now_rows;
     logic [CW-1:0] now_cols;
@@ -157,6 +163,7 @@ module lsp_ws_control #(
             next_release <= fold_release;
             next_stored <= fold_stored;
             next_length <= fold_length;
+            next_x_bank <= fold_bank;
             next_row <= fold_row;
             next_rows <= fold_rows;
             next_cols <= fold_cols;
@@ -173,6 +180,8 @@ module lsp_ws_control #(
     assign stream_last = stream_begin ? next_last : now_last;
     assign stream_bank = (stream_begin && next_first) ^ bank;
     assign stream_addr = stream_begin ? '0 : now_addr;
+    assign stream_port = stream_begin ^ port;
+    assign stream_x_bank = stream_begin ? next_x_bank : now_x_bank;
     assign stream_row = stream_begin ? next_row : now_row;
     assign stream_rows = stream_begin ? next_rows : now_rows;
     assign stream_cols = stream_begin ? next_cols : now_cols;
@@ -184,18 +193,22 @@ module lsp_ws_control #(
         if (rst) begin
             left <= '0;
             bank <= 1'b1;
+            port <= 1'b0;
             gap <= '0;
         end else begin
             if (stream_begin) left <= next_length - 1;
             else if (!idle) left <= left - 1;
             bank <= stream_bank;
+            port <= stream_port;
             if (stream && stream_end) gap <= GW'(GAP);
             else if (gap != 0) gap <= gap - 1;
         end
         now_first <= stream_first;
         now_last <= stream_last;
         now_addr <= stream_addr + 1;
-        now_row <= stream_row + 1;
+        // row m of X is word m / G of bank m mod G
+        now_x_bank <= stream_x_bank == XB'(G - 1) ? '0 : stream_x_bank + 1;
+        now_row <= stream_row + ROW'(stream_x_bank == XB'(G - 1));
         now_rows <= stream_rows;
         now_cols <= stream_cols;
         now_units <= stream_units;

@@ -12,6 +12,8 @@ module lsp_ws_core #(
     parameter int ROW = 16,
     parameter int UNIT = 16,
     parameter int NUM = 24,
+    parameter int XB = G > 1 ? $clog2(G) : 1,
+    parameter int PORTS = G > 1 ? 2 : 1,
     parameter int ADDR = $clog2(DEPTH),
     parameter int RW = $clog2(R + 1),
     parameter int CW = $clog2(C + 1)
@@ -29,6 +31,7 @@ module lsp_ws_core #(
     input  logic              fold_stored,
     input  logic              fold_release,
     input  logic [ADDR:0]     fold_length,
+    input  logic [XB-1:0]     fold_bank,
     input  logic [ROW-1:0]    fold_row,
     input  logic [RW-1:0]     fold_rows,
     input  logic [CW-1:0]     fold_cols,
@@ -59,11 +62,11 @@ module lsp_ws_core #(
     output logic [RW-1:0]     w_row,
     output logic [CW-1:0]     w_cols,
     input  logic [C*W-1:0]    w_data,
-    // activation buffer
-    output logic [R-1:0]      x_lane,
-    output logic [G*ROW-1:0]  x_row,
-    output logic [G*UNIT-1:0] x_unit,
-    input  logic [R*A-1:0]    x_data,
+    // activation buffer: PORTS read ports of G banks of R/G words
+    output logic [PORTS*R-1:0] x_lane,
+    output logic [PORTS*G*ROW-1:0] x_row,
+    output logic [PORTS*G*UNIT-1:0] x_unit,
+    input  logic [PORTS*R*A-1:0] x_data,
     // accumulators, as they are used
     output logic [C-1:0]      acc_read,
     output logic [C-1:0]      acc_write,
@@ -77,9 +80,11 @@ module lsp_ws_core #(
     output logic [NUM-1:0]    visits_out
 );
     logic [NUM-1:0] tiles_arrived, pieces_arrived;
-    logic bank_free, slot_freed, visit_started, visit_consumed, visit_done;
+    logic bank_free, slot_freed, visit_started, visit_consumed, visit_read, visit_done;
     logic shift, shift_begin;
     logic stream, stream_begin, stream_end, stream_first, stream_last, stream_bank;
+    logic stream_port;
+    logic [XB-1:0] stream_x_bank;
     logic [ADDR-1:0] stream_addr;
     logic [ROW-1:0] stream_row;
     logic [RW-1:0] stream_rows;
@@ -87,7 +92,7 @@ module lsp_ws_core #(
     logic [G*UNIT-1:0] stream_units;
 
     lsp_ws_control #(
-        .R(R), .C(C), .G(G), .OVERLAP(OVERLAP), .ADDR(ADDR), .ROW(ROW), .UNIT(UNIT), .NUM(NUM),
+        .R(R), .C(C), .G(G), .OVERLAP(OVERLAP), .ADDR(ADDR), .ROW(ROW), .UNIT(UNIT), .XB(XB), .NUM(NUM),
         .RW(RW), .CW(CW)
     ) control (.*);
 
@@ -97,7 +102,7 @@ module lsp_ws_core #(
         .slot_freed, .slots_freed(NUM'(1)), .tiles_arrived,
         .piece_valid, .piece_after,
         .piece_request(dma_request[1]), .piece_arrive,
-        .pieces_arrived, .visit_consumed
+        .pieces_arrived, .visit_consumed(visit_read)
     );
 
     assign piece_ready = dma_accept[1];
@@ -111,9 +116,22 @@ module lsp_ws_core #(
         .clk, .rst, .shift, .begins(shift_begin), .read(w_read), .w_data, .w_top, .shift_left
     );
 
-    lsp_feed #(.R(R), .A(A), .G(G), .ROW(ROW), .UNIT(UNIT), .RW(RW)) feed (
-        .clk, .rst, .stream, .begins(stream_begin), .row(stream_row), .rows(stream_rows),
-        .units(stream_units), .x_lane, .x_row, .x_unit, .x_data, .a_left, .first_left
+    logic [R-1:0] read_lane;
+    logic [G-1:0] read_port;
+    logic [G*XB-1:0] read_bank;
+    logic [G*ROW-1:0] read_row;
+    logic [G*UNIT-1:0] read_unit;
+    logic [R*A-1:0] read_data;
+    lsp_feed #(.R(R), .A(A), .G(G), .ROW(ROW), .UNIT(UNIT), .XB(XB), .RW(RW)) feed (
+        .clk, .rst, .stream, .begins(stream_begin), .port(stream_port), .bank(stream_x_bank),
+        .row(stream_row), .rows(stream_rows), .units(stream_units), .read_lane, .read_port,
+        .read_bank, .read_row, .read_unit, .read_data, .a_left, .first_left
+    );
+    lsp_gather #(
+        .R(R), .A(A), .G(G), .ROW(ROW), .UNIT(UNIT), .XB(XB), .PORTS(PORTS)
+    ) gather (
+        .clk, .lane(read_lane), .row(read_row), .bank(read_bank), .port(read_port),
+        .unit(read_unit), .data(read_data), .x_lane, .x_row, .x_unit, .x_data
     );
 
     lsp_array #(.R(R), .C(C), .W(W), .A(A), .ACC(ACC), .DOUBLE(OVERLAP == 0)) array (
@@ -123,16 +141,22 @@ module lsp_ws_core #(
     // ---- accumulators: a row's token comes to column c with the row's sum
     localparam int TOKEN = ADDR + CW + 4;
     logic valid_0;
-    logic [TOKEN-1:0] token_0;
-    lsp_delay #(.WIDTH(TOKEN), .N(R)) wait_rows (
+    logic [TOKEN-1:0] token_before, token_0;
+    lsp_delay #(.WIDTH(TOKEN), .N(R - 1)) wait_rows (
         .clk,
         .d({stream_addr, stream_cols, stream_bank, stream_first, stream_last,
             stream_end && stream_last}),
-        .q(token_0)
+        .q(token_before)
     );
     logic [R-1:0] valid_line;
-    always_ff @(posedge clk) valid_line <= rst ? '0 : {valid_line[R-2:0], stream};
+    always_ff @(posedge clk) begin
+        valid_line <= rst ? '0 : {valid_line[R-2:0], stream};
+        token_0 <= token_before;
+    end
     assign valid_0 = valid_line[R-1];
+
+    // a core that gathers reads up to R - 1 cycles behind (docs/model.md, "Live tiles and packing")
+    assign visit_read = G > 1 ? valid_line[R-2] && token_before[0] : visit_consumed;
 
     logic drain, drain_zero, drain_bank, zero_1;
     logic [ADDR-1:0] drain_addr;
