@@ -18,7 +18,11 @@ def smoke(monkeypatch, tmp_path):
 
 
 def test_there_are_notebooks():
-    assert [path.stem for path in NOTEBOOKS] == ["01_first_simulation", "02_prune_deit"]
+    assert [path.stem for path in NOTEBOOKS] == [
+        "01_first_simulation",
+        "02_prune_deit",
+        "05_gpu_validation",
+    ]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -15,6 +15,7 @@ from lspsim.cli import (
     doctor,
     finetune,
     front,
+    gpu,
     hardware,
     prune,
     rtl,
@@ -48,6 +49,7 @@ app.command("train")(train.train)
 app.command("demo")(demo.demo)
 app.command("check")(check.check)
 app.add_typer(bench.app, name="bench")
+app.add_typer(gpu.app, name="gpu")
 app.add_typer(hardware.app, name="hardware")
 app.add_typer(rtl.app, name="rtl")
 app.add_typer(validate.app, name="validate")

@@ -12,6 +12,9 @@ import typer
 if TYPE_CHECKING:
     from lspsim.cli.options import BlockSize
     from lspsim.hardware import Hardware
+    from lspsim.prune.budgets import Budget
+    from lspsim.prune.study import Study
+    from lspsim.prune.target import Target
     from lspsim.workload import Workload
 
 
@@ -21,6 +24,60 @@ def hardware_of(name: str, settings: Sequence[str] | None) -> Hardware:
 
     hardware = load_hardware(name)
     return hardware.with_values(values_of(settings)) if settings else hardware
+
+
+GPU = "gpu:"
+"""What stands before a GPU's name where a chip's may stand, too."""
+
+
+def target_of(name: str, settings: Sequence[str] | None) -> Hardware | Target:
+    """Load a chip as `hardware_of` does, or a GPU (`gpu:h200`) with its cost model."""
+    if not name.startswith(GPU):
+        return hardware_of(name, settings)
+    if settings:
+        raise typer.BadParameter(
+            "--set changes simulated chips; for another GPU copy a file of hw_configs/gpu and "
+            f"give its path, e.g. {GPU}./my_gpu.yaml"
+        )
+    import hashlib
+
+    from lspsim.gpu import GpuCost, GpuModel, load_gpu
+    from lspsim.prune.target import Target
+
+    model = GpuModel(load_gpu(name.removeprefix(GPU)))
+    cost = GpuCost(model)
+    parts = (model.gpu, model.parameters, cost.framework)
+    text = model.dtype + "".join(part.model_dump_json(by_alias=True) for part in parts)
+    return Target(GPU + model.gpu.name, hashlib.sha256(text.encode()).hexdigest(), cost)
+
+
+def check_gpu_gain(
+    study: Study, block: tuple[int, int], budgets: Sequence[Sequence[Budget]]
+) -> None:
+    """Refuse budgets on a GPU that no removed block would meet, and say why.
+
+    Raises
+    ------
+    LspsimError
+        With the least that the GPU reaches.
+    """
+    from lspsim.gpu.limits import least_cost, nothing_to_gain
+    from lspsim.prune.target import Target
+
+    if not isinstance(study.hardware, Target):
+        return
+    dense = study.fast.cost(study.workload)
+    least = least_cost(study.fast, study.workload, block)
+    for point in budgets:
+        for budget in point:
+            if budget.of(least) > budget.ceiling(dense):
+                raise nothing_to_gain(
+                    study.hardware.name,
+                    study.workload,
+                    str(budget),
+                    budget.of(least) / budget.of(dense),
+                    block,
+                )
 
 
 def values_of(settings: Sequence[str]) -> dict[str, str]:

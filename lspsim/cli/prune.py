@@ -62,7 +62,16 @@ def budget_points(texts: list[str]) -> list[list[str]]:
 def prune(
     model: PrunedModel,
     data: Data,
-    hw: options.HardwareName,
+    hw: Annotated[
+        str,
+        typer.Option(
+            "--hw",
+            metavar="NAME|FILE|gpu:NAME",
+            help="A preset of [bold]lspsim hardware list[/bold], a YAML file, or a GPU of "
+            "[bold]lspsim gpu list[/bold], e.g. gpu:h200.",
+            show_default=False,
+        ),
+    ],
     out: Annotated[
         Path,
         typer.Option(
@@ -134,6 +143,7 @@ def prune(
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Take timm's trained weights (a download).")
     ] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Images per inference on the hardware.")] = 1,
     settings: options.Settings = None,
     fmt: options.FormatOption = "table",
 ) -> None:
@@ -144,7 +154,7 @@ def prune(
         lspsim prune lspsim/deit_digits --data digits --hw edge_32x32 --block 32x32
         --budget cycles=0.7,0.5 --out runs/digits
     """
-    from lspsim.cli.inputs import hardware_of
+    from lspsim.cli.inputs import check_gpu_gain, target_of
     from lspsim.cli.points import Points
     from lspsim.prune.budgets import parse_budgets
     from lspsim.prune.recipe import PruneRecipe, parse_blocks
@@ -167,7 +177,7 @@ def prune(
         more_sizes=more_sizes,
         by_kind=by_kind,
     )
-    hardware = hardware_of(hw, settings)
+    hardware = target_of(hw, settings)
     points = Points(out)
     with points.progress(len(budgets)) as tell:
         study = open_study(
@@ -179,6 +189,8 @@ def prune(
             calibration_images=images,
             test_images=test_images,
             seed=seed,
+            batch=batch,
         )
+        check_gpu_gain(study, size, budgets)
         points.run(study, recipe, budgets, tell)
     points.show(fmt)

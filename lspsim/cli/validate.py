@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lspsim.cli import options
+from lspsim.cli.gpu_options import PlotFile
 
 if TYPE_CHECKING:
     from lspsim.validate.chips import ChipReport
+    from lspsim.validate.gpu import GpuReport
     from lspsim.validate.scalesim import ScaleSimReport
 
 app = typer.Typer(no_args_is_help=True, help="Compare the model with other people's figures.")
@@ -41,7 +44,63 @@ def chips(fmt: options.FormatOption = "table") -> None:
     _print(validate_chips(), "lspsim/validate-chips/v1", fmt)
 
 
-def _print(report: ScaleSimReport | ChipReport, schema: str, fmt: options.Format) -> None:
+@app.command("gpu")
+def gpu(
+    table: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GPU=FILE",
+            help="GEMM latencies of a GPU, e.g. h200=gemm.parquet. Repeat it.",
+            show_default=False,
+        ),
+    ] = None,
+    hold_out: Annotated[
+        str, typer.Option(metavar="MODEL", help="Weights that the parameters were not fitted to.")
+    ] = "deit_base_patch16_224",
+    measurements: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE.jsonl",
+            help="Rows of lspsim gpu measure; default: those that ship with lspsim.",
+            show_default=False,
+        ),
+    ] = None,
+    plot: PlotFile = None,
+    fmt: options.FormatOption = "table",
+) -> None:
+    """Compare GPU predictions with tables, published networks and own measurements.
+
+    Example: lspsim validate gpu --table h200=gemm.parquet --plot parity
+    """
+    from lspsim.models import cached_workload
+    from lspsim.validate.gpu import evidence, validate_gpu
+
+    held = frozenset((g.n, g.k) for g in cached_workload(hold_out).gemms if g.rhs == "weight")
+    report = validate_gpu([_gpu_table(text) for text in table or []], held, measurements)
+    if plot is not None:
+        from lspsim.report.plots.canvas import save_figure
+        from lspsim.report.plots.parity import ParityGroup, draw_parity
+
+        groups = [
+            ParityGroup(name, measured_s * 1e3, predicted_s * 1e3)
+            for name, measured_s, predicted_s in evidence(report)
+        ]
+        figure, _ = draw_parity(groups, "Measured latency (ms)")
+        for path in save_figure(figure, plot):
+            typer.echo(f"written: {path}", err=True)
+    _print(report, "lspsim/validate-gpu/v1", fmt)
+
+
+def _gpu_table(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise typer.BadParameter(f"{text!r} is not GPU=FILE; write e.g. --table h200=gemm.parquet")
+    return name, Path(path)
+
+
+def _print(
+    report: ScaleSimReport | ChipReport | GpuReport, schema: str, fmt: options.Format
+) -> None:
     from lspsim.cli.output import print_json, print_rich, print_rows, print_table
 
     rows = [dict(zip(report.columns, row, strict=True)) for row in report.rows()]
@@ -53,15 +112,17 @@ def _print(report: ScaleSimReport | ChipReport, schema: str, fmt: options.Format
         print_rich(f"[bold]{report.title}[/]")
         print_table(
             [name.replace("_", " ") for name in report.columns],
-            [[_cell(value) for value in row.values()] for row in rows],
+            [[_cell(*item) for item in row.items()] for row in rows],
         )
         print_rich("", "\n".join(report.notes))
 
 
-def _cell(value: object) -> str:
+def _cell(name: str, value: object) -> str:
     """Format a cell: counts in full, measures to four digits."""
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.1%}" if name.endswith("_error") else f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

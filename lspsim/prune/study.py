@@ -24,8 +24,10 @@ from lspsim.prune.measure import Quality, quality, reference_logits
 from lspsim.prune.pipeline import Prepared, Pruned, Tell, prepare, prune
 from lspsim.prune.recipe import PruneRecipe
 from lspsim.prune.record import AllocationRecord, Measured, PointRecord
-from lspsim.simulate.cost import Cost, SimulatorCost
+from lspsim.prune.target import Target
+from lspsim.simulate.cost import Cost, CostModel, SimulatorCost
 from lspsim.simulate.provenance import workload_digest
+from lspsim.simulate.simulate import EngineName
 from lspsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class Study:
     model_name: str
     model: nn.Module
     workload: Workload
-    hardware: Hardware
+    hardware: Hardware | Target
     calibration: ImageSet
     test: ImageSet
     reference: torch.Tensor
@@ -74,26 +76,32 @@ class Study:
         return replace(prepared, held_out_kl=found)
 
     @property
-    def fast(self) -> SimulatorCost:
+    def fast(self) -> CostModel:
         """The cost model in the loop."""
-        return SimulatorCost(self.hardware, "analytic")
+        return cost_model(self.hardware, "analytic")
 
     @property
-    def exact(self) -> SimulatorCost:
+    def exact(self) -> CostModel:
         """The cost model that decides."""
-        return SimulatorCost(self.hardware, "event")
+        return cost_model(self.hardware, "event")
+
+
+def cost_model(hardware: Hardware | Target, engine: EngineName) -> CostModel:
+    """Return a target's own cost model, or the simulator with this engine."""
+    return hardware.cost if isinstance(hardware, Target) else SimulatorCost(hardware, engine)
 
 
 def open_study(
     model_name: str,
     data: str,
-    hardware: Hardware,
+    hardware: Hardware | Target,
     *,
     checkpoint: str | None = None,
     pretrained: bool = False,
     calibration_images: int = 128,
     test_images: int | None = None,
     seed: int = 0,
+    batch: int = 1,
 ) -> Study:
     """Load model and images, and measure the dense network.
 
@@ -105,6 +113,8 @@ def open_study(
         See `lspsim.models.data.load_dataset`.
     hardware
         The chip.
+    batch
+        Images per inference on it.
     calibration_images, test_images
         How many images; None = all there are.
     seed
@@ -118,7 +128,7 @@ def open_study(
         (an ImageNet model on somebody's folder) there is no top-1, only KL.
     """
     model = dense_model(model_name, checkpoint, pretrained, seed)
-    workload = workload_from_model(model)
+    workload = workload_from_model(model, batch=batch)
     calibration = load_dataset(data, "calibration", calibration_images, seed=seed, model=model)
     test = load_dataset(data, "test", test_images, model=model)
     _check_fit(model, test)
@@ -128,7 +138,7 @@ def open_study(
             f"{model_name} has {reference.shape[1]} outputs and {data} {len(test.classes)} "
             "classes; take a model that was trained on these"
         )
-    dense_cost = SimulatorCost(hardware, "event").cost(workload)
+    dense_cost = cost_model(hardware, "event").cost(workload)
     named = reference.shape[1] == len(test.classes)
     figures = measured(dense_cost, quality(model, test, reference), named)
     weights = weights_record(model, checkpoint, pretrained)

@@ -1,0 +1,102 @@
+"""Fitting block-sparse efficiencies to own measurements of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lspsim.errors import ResultError
+from lspsim.gpu.accuracy import Accuracy
+from lspsim.gpu.edit import with_values
+from lspsim.gpu.load import load_gpu
+from lspsim.gpu.measured import MeasuredRow
+from lspsim.gpu.model import GpuModel
+from lspsim.gpu.schema import Parameters
+
+HELD_OUT_SPARSITY = 0.7
+"""Rows of this sparsity are predicted, not fitted."""
+BOUNDS = (0.02, 1.0)
+SIDES = (16, 32, 64, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class SparseLayerFit:
+    """Efficiencies by block side, and how well they do."""
+
+    parameters: Parameters
+    fitted: Accuracy
+    held_out: Accuracy | None
+
+
+def fit_sparse_layers(rows: Sequence[MeasuredRow], start: Parameters) -> SparseLayerFit:
+    """Fit one efficiency per side of square blocks, on rows that are not held out.
+
+    Parameters
+    ----------
+    rows
+        Block-sparse layers; rectangular blocks are predicted, not fitted.
+    start
+        All else stays.
+
+    Raises
+    ------
+    ResultError
+        Without a row to fit to.
+    """
+    from scipy.optimize import minimize_scalar
+
+    used = [row for row in rows if abs(row.sparsity - HELD_OUT_SPARSITY) > 1e-6]
+    held = [row for row in rows if abs(row.sparsity - HELD_OUT_SPARSITY) <= 1e-6]
+    parameters = start
+    sides = [side for side in SIDES if any(row.block == (side, side) for row in used)]
+    if not sides:
+        raise ResultError(
+            f"no layer with square blocks of {', '.join(map(str, SIDES))} and a sparsity other "
+            f"than the held-out {HELD_OUT_SPARSITY:.0%} was measured; measure some at 50 or 90 %"
+        )
+    for side in sides:
+        mine = [row for row in used if row.block == (side, side)]
+        best = minimize_scalar(
+            _loss, args=(f"sparse.efficiency_{side}", mine, parameters), bounds=BOUNDS
+        )
+        parameters = with_values(parameters, {f"sparse.efficiency_{side}": float(best.x)})
+    source = used[0].source
+    fitted = _accuracy(used, parameters)
+    checked = _accuracy(held, parameters) if held else None
+    said = (
+        f"sides {', '.join(map(str, sides))} fitted by lspsim gpu calibrate to {source}, mean "
+        f"error {fitted.mean:.1%}"
+    )
+    if checked is not None:
+        said += f"; at {HELD_OUT_SPARSITY:.0%} sparsity, held out, {checked.mean:.1%}"
+    missing = [side for side in SIDES if side not in sides]
+    if missing:
+        said += f"; {', '.join(map(str, missing))}: {start.sparse.source}"
+    return SparseLayerFit(with_values(parameters, {"sparse.source": said}), fitted, checked)
+
+
+def predicted_layer_s(row: MeasuredRow, model: GpuModel) -> float:
+    """Return the predicted latency of a measured layer, s."""
+    if row.block is None:
+        return model.dense_latency(row.m, row.n, row.k).latency_s
+    return model.sparse_latency(row.masks()[row.layer], row.m).latency_s
+
+
+def _loss(x: float, path: str, rows: Sequence[MeasuredRow], parameters: Parameters) -> float:
+    """Return the squared errors of the logarithm with one parameter set to x."""
+    found = _predicted(rows, with_values(parameters, {path: x}))
+    return float((np.log(found / np.array([row.latency_s for row in rows])) ** 2).sum())
+
+
+def _predicted(rows: Sequence[MeasuredRow], parameters: Parameters) -> np.ndarray:
+    models = {
+        key: GpuModel(load_gpu(key[0]), key[1], parameters)
+        for key in {(row.gpu, row.dtype) for row in rows}
+    }
+    return np.array([predicted_layer_s(row, models[row.gpu, row.dtype]) for row in rows])
+
+
+def _accuracy(rows: Sequence[MeasuredRow], parameters: Parameters) -> Accuracy:
+    return Accuracy.of(_predicted(rows, parameters), np.array([row.latency_s for row in rows]))

@@ -1,0 +1,216 @@
+"""Latency and energy of a whole network on a GPU, layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from lspsim.errors import WorkloadError
+from lspsim.gpu.kernel_time import KernelTime
+from lspsim.gpu.load import load_framework
+from lspsim.gpu.lower import AttentionKernel, ElementwiseKernel, Kernel, lower
+from lspsim.gpu.model import GpuModel
+from lspsim.gpu.roofline import derated_roofline_s, roofline_s
+from lspsim.gpu.schema import Framework
+from lspsim.gpu.sparse import supported
+from lspsim.workload import Workload
+
+SCHEMA = "lspsim/gpu-prediction/v1"
+
+Choice = Literal["best", "sparse", "dense"]
+"""Which kernel masked layers take: the faster of both, always the block-sparse one, or never."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuLayer:
+    """One kernel of the network, or one masked layer with its helper kernels."""
+
+    name: str
+    kind: str
+    """`gemm`, `sparse`, `attention`, or the elementwise operator's kind."""
+    time: KernelTime
+    """Host and framework overhead included."""
+    energy_j: float
+    roofline_s: float
+    derated_roofline_s: float
+    dense_latency_s: float | None = None
+    """Of a masked layer, had it been dense."""
+
+
+@dataclass(frozen=True)
+class GpuPrediction:
+    """What one inference takes."""
+
+    model: str
+    gpu: str
+    dtype: str
+    framework: str
+    batch: int
+    layers: tuple[GpuLayer, ...]
+    parameters: str
+
+    @cached_property
+    def latency_s(self) -> float:
+        """Of one inference of the whole batch."""
+        return sum(layer.time.latency_s for layer in self.layers)
+
+    @cached_property
+    def energy_j(self) -> float:
+        """Of one inference of the whole batch."""
+        return sum(layer.energy_j for layer in self.layers)
+
+    @cached_property
+    def roofline_s(self) -> float:
+        """Sum of the layers' raw rooflines."""
+        return sum(layer.roofline_s for layer in self.layers)
+
+    @cached_property
+    def derated_roofline_s(self) -> float:
+        """Sum of the layers' rooflines at 0.8 of the peaks, with 3 us per kernel."""
+        return sum(layer.derated_roofline_s for layer in self.layers)
+
+    @cached_property
+    def kept_dense(self) -> tuple[str, ...]:
+        """Masked layers that stay dense, because the block-sparse kernel would gain nothing."""
+        return tuple(
+            layer.name
+            for layer in self.layers
+            if layer.kind == "gemm" and layer.dense_latency_s is not None
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data: totals, and a dict per layer."""
+        return {
+            "schema": SCHEMA,
+            "model": self.model,
+            "gpu": self.gpu,
+            "dtype": self.dtype,
+            "framework": self.framework,
+            "batch": self.batch,
+            "parameters": self.parameters,
+            "totals": {
+                "latency_s": self.latency_s,
+                "images_per_s": self.batch / self.latency_s,
+                "energy_j": self.energy_j,
+                "power_w": self.energy_j / self.latency_s,
+                "kernels": sum(layer.time.kernels for layer in self.layers),
+                "roofline_s": self.roofline_s,
+                "derated_roofline_s": self.derated_roofline_s,
+            },
+            "layers": [
+                {
+                    "name": layer.name,
+                    "kind": layer.kind,
+                    "latency_s": layer.time.latency_s,
+                    "bound_by": layer.time.bound_by,
+                    "energy_j": layer.energy_j,
+                    "flops": layer.time.flops,
+                    "bytes": layer.time.bytes,
+                    "dram_bytes": layer.time.dram_bytes,
+                    "kernels": layer.time.kernels,
+                    "roofline_s": layer.roofline_s,
+                    "derated_roofline_s": layer.derated_roofline_s,
+                    "dense_latency_s": layer.dense_latency_s,
+                }
+                for layer in self.layers
+            ],
+        }
+
+
+def predict(
+    workload: Workload,
+    model: GpuModel,
+    framework: Framework | None = None,
+    kernels: Choice = "best",
+) -> GpuPrediction:
+    """Predict one inference.
+
+    Parameters
+    ----------
+    workload
+        Operators, with the masks of pruned layers.
+    model
+        The GPU and its parameters.
+    framework
+        What runs the network; default: eager kernels replayed as a CUDA graph.
+    kernels
+        Which kernel masked layers take.
+
+    Raises
+    ------
+    WorkloadError
+        With `kernels="sparse"`, for blocks that the kernel does not take; and when the
+        network does not fit into the GPU's memory.
+    """
+    chosen = framework or load_framework()
+    layers = tuple(_layer(k, model, chosen, kernels) for k in lower(workload, chosen, model.dtype))
+    _check_memory(workload, model, max(layer.time.bytes for layer in layers))
+    return GpuPrediction(
+        workload.model,
+        model.gpu.name,
+        model.dtype,
+        chosen.name,
+        workload.batch,
+        layers,
+        model.parameters.name,
+    )
+
+
+def _check_memory(workload: Workload, model: GpuModel, largest_bytes: float) -> None:
+    """Refuse what cannot run: all weights and one kernel's operands must lie in DRAM."""
+    values = sum(gemm.n * gemm.k for gemm in workload.gemms if gemm.rhs == "weight")
+    needed = values * model.chip.value_bytes + largest_bytes
+    capacity = float(model.gpu.memory.capacity.value)
+    if needed > capacity:
+        raise WorkloadError(
+            f"{workload.model} at batch {workload.batch} needs at least {needed / 1e9:,.0f} GB, "
+            f"{model.gpu.name} has {capacity / 1e9:,.0f} GB; take a smaller batch"
+        )
+
+
+def _layer(kernel: Kernel, model: GpuModel, framework: Framework, choice: Choice) -> GpuLayer:
+    kind, time, dense_s = _time(kernel, model, framework, choice)
+    time = _slowed(time, framework, kind)
+    return GpuLayer(
+        kernel.name,
+        kind,
+        time,
+        model.energy_j(time),
+        roofline_s(model.gpu, model.dtype, time),
+        derated_roofline_s(model.gpu, model.dtype, time),
+        dense_s,
+    )
+
+
+def _time(
+    kernel: Kernel, model: GpuModel, framework: Framework, choice: Choice
+) -> tuple[str, KernelTime, float | None]:
+    """Return kind, time, and for a masked layer its dense latency."""
+    if isinstance(kernel, ElementwiseKernel):
+        return kernel.kind, model.elementwise(kernel.read_bytes, kernel.written_bytes), None
+    if isinstance(kernel, AttentionKernel):
+        time = model.flash_attention(kernel.sequences, kernel.tokens, kernel.head_dim)
+        return "attention", time, None
+    dense = model.dense_latency(kernel.m, kernel.n, kernel.k, kernel.batch)
+    if kernel.mask is None or kernel.mask.keep.all():
+        return "gemm", dense, None
+    if choice == "dense" or (
+        choice == "best" and not supported(kernel.mask.block_out, kernel.mask.block_in)
+    ):
+        return "gemm", dense, dense.latency_s
+    sparse = model.sparse_latency(kernel.mask, kernel.m)
+    if choice == "best" and sparse.latency_s >= dense.latency_s:
+        return "gemm", dense, dense.latency_s
+    return "sparse", sparse, dense.latency_s
+
+
+def _slowed(time: KernelTime, framework: Framework, kind: str) -> KernelTime:
+    """Add what the framework costs: its overhead, and the host's pace."""
+    factor = 1.0 if kind in ("gemm", "sparse") else float(framework.overhead)
+    latency_s = time.latency_s * factor
+    host_s = float(framework.host) * time.kernels
+    bound = time.bound_by
+    if host_s > latency_s:
+        latency_s, bound = host_s, "launch"
+    return KernelTime(latency_s, bound, time.flops, time.bytes, time.dram_bytes, time.kernels)

@@ -1,0 +1,199 @@
+import json
+
+import pytest
+
+from lspsim.errors import ResultError
+from lspsim.gpu.calibrate_energy import fit_energy
+from lspsim.gpu.calibrate_sparse import fit_sparse_layers, predicted_layer_s
+from lspsim.gpu.edit import with_values
+from lspsim.gpu.fitting import Given, calibrate
+from lspsim.gpu.load import load_gpu, load_parameters
+from lspsim.gpu.measured import SCHEMA, dense_table, gpu_of_device, read_measurements
+from lspsim.gpu.model import GpuModel
+
+MODEL, LAYER = "deit_tiny_patch16_224", "blocks.6.mlp.fc1"
+SHAPE = (768, 192)
+
+
+def line(sparsity=0.0, block=None, latency_s=1e-4, batch=64, **changes):
+    """A row as `lspsim gpu measure` writes it."""
+    data = {
+        "schema": SCHEMA,
+        "key": "k",
+        "kind": "layer",
+        "gpu": "NVIDIA H200",
+        "dtype": "bf16",
+        "model": MODEL,
+        "layer": LAYER,
+        "batch": batch,
+        "m": 197 * batch,
+        "n": SHAPE[0],
+        "k": SHAPE[1],
+        "block_out": block,
+        "block_in": block,
+        "sparsity": sparsity,
+        "density": 1 - (sparsity or 0),
+        "variant": "dense" if block is None else "block-sparse",
+        "regime": "burst",
+        "latency_s": latency_s,
+        "energy_j": None,
+        "status": "ok",
+        "provenance": {"seed": 0, "mask_digest": None},
+    }
+    return json.dumps(data | changes)
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        ("NVIDIA H200", "h200"),
+        ("NVIDIA A100-SXM4-80GB", "a100"),
+        ("NVIDIA GeForce RTX 4090", "rtx4090"),
+        ("NVIDIA L40S", "l40s"),
+        ("AMD Instinct MI300X", None),
+    ],
+)
+def test_which_description_a_device_means(device, name):
+    assert gpu_of_device(device) == name
+
+
+def test_rows_that_are_no_result_are_skipped(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text(
+        "\n".join(
+            [
+                line(),
+                line(status="incorrect", latency_s=None),
+                line(kind="cpu-layer", gpu="cpu"),
+                line(0.5, 32),
+                line(None, 32),
+            ]
+        )
+        + "\n"
+    )
+    dense, sparse = read_measurements([path])
+    assert (dense.gpu, dense.block, dense.m) == ("h200", None, 197 * 64)
+    assert (sparse.block, sparse.sparsity) == ((32, 32), 0.5)
+    assert len(dense_table([dense, sparse], "m")) == 1
+    assert "32x32 50 % gone" in sparse.label
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "m.jsonl:1: no row of lspsim gpu measure"),
+        (line(schema="other/v1"), "its schema is 'other/v1'"),
+        (line(gpu="MI300X"), "'MI300X' has no description in hw_configs/gpu"),
+        (line(dtype="fp8"), "number format 'fp8'"),
+        (line(m="many"), "invalid literal"),
+    ],
+)
+def test_what_is_no_row_is_named(tmp_path, text, message):
+    path = tmp_path / "m.jsonl"
+    path.write_text(text + "\n")
+    with pytest.raises(ResultError, match=message):
+        read_measurements([path])
+
+
+def made_rows(tmp_path, truth):
+    """Rows that a model with these efficiencies would have measured."""
+    start = load_parameters(load_gpu("h200"))
+    values = {f"sparse.efficiency_{side}": value for side, value in truth.items()}
+    model = GpuModel(load_gpu("h200"), "bf16", with_values(start, values))
+    path = tmp_path / "m.jsonl"
+    texts = [
+        line(sparsity, side, batch=batch)
+        for side in truth
+        for sparsity in (0.5, 0.7, 0.9)
+        for batch in (64, 256)
+    ]
+    path.write_text("\n".join(texts) + "\n")
+    rows = read_measurements([path])
+    latencies = [predicted_layer_s(row, model) for row in rows]
+    lines = [json.loads(text) | {"latency_s": t} for text, t in zip(texts, latencies, strict=True)]
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return path, start
+
+
+def test_sparse_efficiencies_are_found_again(tmp_path):
+    path, start = made_rows(tmp_path, {32: 0.11, 64: 0.22})
+    found = fit_sparse_layers(read_measurements([path]), start)
+    assert float(found.parameters.sparse.efficiency_32) == pytest.approx(0.11, rel=0.02)
+    assert float(found.parameters.sparse.efficiency_64) == pytest.approx(0.22, rel=0.02)
+    assert found.parameters.sparse.efficiency_16 == start.sparse.efficiency_16
+    assert found.held_out is not None
+    assert (found.fitted.rows, found.held_out.rows) == (8, 4)
+    assert found.held_out.mean < 0.01
+    assert "held out" in found.parameters.sparse.source
+
+
+def test_only_held_out_rows_cannot_be_fitted(tmp_path):
+    path, start = made_rows(tmp_path, {32: 0.11})
+    held = [row for row in read_measurements([path]) if row.sparsity == 0.7]
+    with pytest.raises(ResultError, match="held-out 70%"):
+        fit_sparse_layers(held, start)
+
+
+def test_other_masks_than_the_seeds_are_noticed(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text(line(0.5, 32, provenance={"seed": 0, "mask_digest": "0" * 64}) + "\n")
+    (row,) = read_measurements([path])
+    with pytest.raises(ResultError, match="was measured with other masks"):
+        row.masks()
+
+
+def energy_rows(tmp_path, few=False):
+    """Rows whose energy is 100 W, 0.4 pJ per operation and 60 pJ per DRAM byte."""
+    gpu = GpuModel(load_gpu("h200"), "bf16")
+    origin = {"seed": 0, "mask_digest": None, "idle_power_w": 100.0}
+    texts = []
+    cases = [(0.0, None), (0.5, 64), (0.7, 64), (0.9, 64)]
+    for sparsity, block in cases[: 2 if few else None]:
+        for batch in (64,) if few else (64, 1024):
+            row = line(sparsity, block, batch=batch, regime="sustained", provenance=origin)
+            path = tmp_path / "one.jsonl"
+            path.write_text(row + "\n")
+            (read,) = read_measurements([path])
+            time = (
+                gpu.dense_latency(read.m, read.n, read.k)
+                if block is None
+                else gpu.sparse_latency(read.masks()[LAYER], read.m)
+            )
+            joules = 100 * 1e-4 + 0.4e-12 * time.flops + 60e-12 * time.dram_bytes
+            texts.append(json.dumps(json.loads(row) | {"energy_j": joules}))
+    path = tmp_path / "energy.jsonl"
+    path.write_text("\n".join(texts) + "\n")
+    return path
+
+
+def test_energies_are_found_again(tmp_path):
+    rows = read_measurements([energy_rows(tmp_path)])
+    found = fit_energy(rows, load_parameters(load_gpu("h200")))
+    assert found.idle_w == 100
+    assert found.flop_j == pytest.approx(0.4e-12, rel=0.01)
+    assert found.byte_j == pytest.approx(60e-12, rel=0.01)
+    assert found.fitted.rows == 6
+    assert found.held_out is not None
+    assert found.held_out.mean < 0.01
+    assert found.lines()[1] == "flop: 0.4 pJ/FLOP"
+
+
+def test_too_few_energies_are_refused(tmp_path):
+    rows = read_measurements([energy_rows(tmp_path, few=True)])
+    with pytest.raises(ResultError, match="2 rows have an energy"):
+        fit_energy(rows, load_parameters(load_gpu("h200")))
+
+
+def test_calibrate_takes_measurements_for_a_table(tmp_path):
+    path, start = made_rows(tmp_path, {64: 0.22})
+    path.write_text(path.read_text() + energy_rows(tmp_path).read_text())
+    found = calibrate(Given([(load_gpu("h200"), path)]), start)
+    assert float(found.parameters.sparse.efficiency_64) == pytest.approx(0.22, rel=0.02)
+    assert found.energy is not None
+    assert {finding.part for finding in found.findings} == {
+        "block-sparse layer",
+        "energy, at measured latencies",
+    }
+    assert any("too few for the dense parameters" in note for note in found.notes)
+    with pytest.raises(ResultError, match="holds rows of h200; give the matching --gpu"):
+        calibrate(Given([(load_gpu("a100"), path)]), start)

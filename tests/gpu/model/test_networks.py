@@ -1,0 +1,100 @@
+"""Published networks: the targets of docs/gpu.md, with the parameters as shipped."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from lspsim.gpu.calibrate_networks import (
+    accuracy_of,
+    fit_networks,
+    fit_overhead,
+    fit_sparse,
+)
+from lspsim.gpu.load import load_framework, load_gpu, load_parameters
+from lspsim.gpu.networks import network_rows, predict_row
+
+ROWS = network_rows()
+
+
+def rows(**wanted):
+    return [row for row in ROWS if all(getattr(row, k) == v for k, v in wanted.items())]
+
+
+def test_every_row_says_where_it_comes_from():
+    assert len(ROWS) == 62
+    for row in ROWS:
+        assert re.search(r" at [0-9a-f]{10}$|examples/04_vit", row.source)
+        assert row.latency_s > 1e-4
+        assert bool(row.pruned) == (row.block is not None) == (row.sparsity > 0)
+
+
+@pytest.mark.parametrize("gpu", ["rtx3090", "rtx4090"])
+def test_deit_s_was_held_out(gpu):
+    found = accuracy_of(rows(gpu=gpu, model="deit_small_patch16_224", batch=1024))
+    assert found.mean <= 0.10
+
+
+def test_the_3090_tells_of_the_4090():
+    parameters = load_parameters(load_gpu("rtx3090"))
+    deits = [row for row in rows(gpu="rtx4090", batch=1024) if row.model.startswith("deit_")]
+    assert accuracy_of(deits, parameters).mean <= 0.20
+
+
+def test_shipped_network_parameters_come_from_the_command():
+    start = load_parameters(load_gpu("rtx3090"), "default")
+    chosen = [row for row in rows(gpu="rtx3090") if row.model.startswith("deit_")]
+    found = fit_networks(chosen, start).parameters
+    shipped = load_parameters(load_gpu("rtx3090"))
+    assert float(found.dense.compute_efficiency) == pytest.approx(
+        float(shipped.dense.compute_efficiency), rel=0.01
+    )
+    assert float(found.vector.dram_efficiency) == pytest.approx(
+        float(shipped.vector.dram_efficiency), rel=0.01
+    )
+
+
+def superblock():
+    mine = rows(framework="superblock", model="vit_base_patch16_224")
+    return mine[0], mine[1:]
+
+
+def test_superblock_speedups_leaving_one_out():
+    dense, pruned = superblock()
+    parameters = load_parameters(load_gpu("a100"))
+    found = fit_sparse(pruned, dense, parameters, load_framework("superblock"))
+    np.testing.assert_allclose(found.predicted, found.measured, rtol=0.10)
+    assert found.left_out.mean < 0.10
+    assert found.parameters.sparse.efficiency_64 == pytest.approx(
+        parameters.sparse.efficiency_64, rel=0.02
+    )
+
+
+def test_a_frameworks_overhead_is_fitted_to_its_dense_network():
+    dense, pruned = superblock()
+    framework = load_framework("superblock")
+    changed = fit_overhead([dense, *pruned], framework.model_copy(update={"overhead": 3}))
+    assert float(changed.overhead) == pytest.approx(float(framework.overhead), rel=0.01)
+    assert predict_row(dense).latency_s == pytest.approx(dense.latency_s, rel=0.01)
+
+
+def test_two_frameworks_differ_on_the_same_network():
+    mine = [row for row in rows(gpu="a100", batch=256, pruned="") if "base" in row.model]
+    found = {row.framework: predict_row(row).latency_s for row in mine}
+    measured = {row.framework: row.latency_s for row in mine}
+    assert measured["superblock"] > 1.25 * measured["aitemplate"]
+    assert found == pytest.approx(measured, rel=0.02)
+
+
+def test_too_few_rows_are_refused():
+    from lspsim.errors import ResultError
+
+    dense, pruned = superblock()
+    parameters = load_parameters(load_gpu("a100"))
+    with pytest.raises(ResultError, match="at least two pruned"):
+        fit_sparse(pruned[:1], dense, parameters, load_framework("superblock"))
+    with pytest.raises(ResultError, match="networks cannot be fitted"):
+        fit_networks([dense], parameters)
+    with pytest.raises(ResultError, match="no dense network"):
+        fit_overhead([dataclasses.replace(pruned[0])], load_framework("superblock"))
