@@ -25,12 +25,13 @@ def stdout() -> Console:
 
 
 def print_rich(*parts: RenderableType) -> None:
-    """Print tables and text on stdout, an empty line between them."""
+    """Print tables and text on stdout, an empty line between them; "" first sets off the rest."""
     console = stdout()
     for i, part in enumerate(parts):
         if i:
             console.print()
-        console.print(part)
+        if part != "":
+            console.print(part)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

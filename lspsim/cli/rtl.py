@@ -147,7 +147,8 @@ def _print(rows: Sequence[RtlRow], fmt: options.Format) -> None:
         ],
     )
     wrong = sum(not row.agrees for row in rows)
-    print_rich("", f"{len(rows)} cases, {wrong} with a difference")
+    cases = "1 case" if len(rows) == 1 else f"{len(rows)} cases"
+    print_rich("", f"{cases}, {wrong} with a difference")
 
 
 def _mark(equal: bool) -> str:
