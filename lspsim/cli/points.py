@@ -113,6 +113,7 @@ class Points:
             and record.data == study.test.name
             and record.provenance.get("hardware_digest") == study.hardware.digest
             and record.provenance.get("weights_digest") == study.weights["weights_digest"]
+            and record.provenance.get("batch", 1) == study.workload.batch
             and record.provenance.get("most_removed_per_layer") == recipe.most
             and record.provenance.get("calibration_images") == len(study.calibration)
             and record.seed == recipe.seed
@@ -125,7 +126,8 @@ class Points:
         if not same:
             raise ResultError(
                 f"{place} holds a point of another study ({record.model} on {record.hardware}, "
-                f"{record.data}, seed {record.seed}, basis {record.provenance.get('basis')}, "
+                f"{record.data}, batch {record.provenance.get('batch', 1)}, seed {record.seed}, "
+                f"basis {record.provenance.get('basis')}, "
                 f"{record.provenance.get('calibration_images')} calibration and "
                 f"{record.pruned.images} test images); choose another --out, or remove it"
             )

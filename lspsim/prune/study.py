@@ -281,6 +281,7 @@ def run_point(
             "python": sys.version.split()[0],
             "hardware_digest": study.hardware.digest,
             "workload_digest": workload_digest(study.workload.with_masks(dict(pruned.masks))),
+            "batch": study.workload.batch,
             "calibration_images": len(study.calibration),
             **study.weights,
             "most_removed_per_layer": recipe.most,

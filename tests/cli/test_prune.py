@@ -227,7 +227,8 @@ def test_out_in_the_way_of_something_else(run, refused, words, tmp_path):
     score = ("--score", "l1", "--compensate", "none", "--budget", "macs=0.8")
     assert run(*words, *score).code == 0
     before = content(tmp_path / "points")
-    for other in (("--seed", "1"), ("--images", "24"), ("--set", "clock=800 MHz")):
+    others = (("--seed", "1"), ("--images", "24"), ("--batch", "2"), ("--set", "clock=800 MHz"))
+    for other in others:
         assert "another study" in refused(*words, *score, *other)
     assert content(tmp_path / "points") == before
     full = ("--budget", "macs=0.7", "--out", tmp_path / "full", "--basis")
