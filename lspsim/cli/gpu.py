@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +13,13 @@ from lspsim.cli.gpu_options import FrameworkName, GpuDtype, GpuName, ParametersN
 
 if TYPE_CHECKING:
     from lspsim.gpu import GpuPrediction
+
+_REASONS = {
+    "slower": "the block-sparse kernel would not be faster there (lspsim gpu breakeven shows from "
+    "which sparsity on it is; --kernels sparse shows what it would take).",
+    "block": "the block-sparse kernel takes only blocks whose sides are powers of two from 16 up.",
+    "asked": "--kernels dense asks for it.",
+}
 
 app = typer.Typer(no_args_is_help=True, help="Predict and measure networks on a GPU.")
 app.command("measure")(gpu_measure.measure)
@@ -25,11 +33,12 @@ def list_gpus(fmt: options.FormatOption = "table") -> None:
 
     Example: lspsim gpu list
     """
-    from lspsim.cli.output import print_json, print_rows, print_table
-    from lspsim.gpu.load import gpu_names, load_gpu, load_parameters
+    from lspsim.cli.output import print_json, print_rich, print_rows, print_table
+    from lspsim.gpu.config.load import gpu_names, load_gpu, load_parameters
 
     rows = []
     for gpu in map(load_gpu, gpu_names()):
+        parameters = load_parameters(gpu)
         rows.append(
             {
                 "name": gpu.name,
@@ -38,7 +47,10 @@ def list_gpus(fmt: options.FormatOption = "table") -> None:
                 "bf16_tflop_per_s": gpu.peak_flop_per_s("bf16") / 1e12,
                 "dram_gb_per_s": float(gpu.memory.bandwidth.value) / 1e9,
                 "parameters": gpu.parameters,
-                "dense_source": load_parameters(gpu).dense.source,
+                "dense_source": parameters.dense.source,
+                "sparse_source": parameters.sparse.source,
+                "vector_source": parameters.vector.source,
+                "energy_basis": gpu.power.basis,
             }
         )
     if fmt == "json":
@@ -47,7 +59,7 @@ def list_gpus(fmt: options.FormatOption = "table") -> None:
         print_rows(rows)
     else:
         print_table(
-            ["name", "what", "SMs", "bf16 TFLOP/s", "DRAM GB/s", "dense parameters"],
+            ["name", "what", "SMs", "bf16 TFLOP/s", "DRAM GB/s", "parameters", "block-sparse"],
             [
                 [
                     str(row["name"]),
@@ -55,10 +67,17 @@ def list_gpus(fmt: options.FormatOption = "table") -> None:
                     str(row["sms"]),
                     f"{row['bf16_tflop_per_s']:,.4g}",
                     f"{row['dram_gb_per_s']:,.4g}",
-                    str(row["dense_source"]),
+                    str(row["parameters"]),
+                    "assumed" if str(row["sparse_source"]).startswith("assumed") else "fitted",
                 ]
                 for row in rows
             ],
+        )
+        print_rich(
+            "",
+            "parameters: whose dense kernels it is predicted with; block-sparse: whether its "
+            "efficiency was fitted or is assumed. Energies rest on assumed constants. Sources "
+            "and errors: --format json, docs/gpu.md.",
         )
 
 
@@ -127,9 +146,11 @@ def _show(found: GpuPrediction, fmt: options.Format, all_layers: bool) -> None:
     if fmt == "json":
         print_json(found.to_dict())
     elif fmt == "csv":
-        print_rows(found.to_dict()["layers"])
+        print_rows(
+            [{**row, "energy_basis": found.energy_basis} for row in found.to_dict()["layers"]]
+        )
     else:
-        from lspsim.gpu.tables import prediction_table, totals_table
+        from lspsim.gpu.model.tables import prediction_table, totals_table
 
         print_rich(prediction_table(found, collapse=not all_layers), totals_table(found))
         if found.kept_dense:
@@ -137,10 +158,10 @@ def _show(found: GpuPrediction, fmt: options.Format, all_layers: bool) -> None:
 
 
 def kept_dense_note(found: GpuPrediction) -> str:
-    """Return which masked layers stay dense, in a sentence."""
+    """Return how many masked layers run dense, and why, a sentence per reason."""
     masked = sum(layer.dense_latency_s is not None for layer in found.layers)
-    return (
-        f"{len(found.kept_dense)} of {masked} masked layers stay dense: the block-sparse kernel "
-        "would not be faster there (lspsim gpu breakeven shows from which sparsity on it is; "
-        "--kernels sparse shows what it would take)."
+    counts = Counter(layer.dense_because for layer in found.layers if layer.dense_because)
+    return "\n".join(
+        f"{count} of {masked} masked layers stay dense: {_REASONS[because]}"
+        for because, count in counts.items()
     )

@@ -11,8 +11,8 @@ from lspsim.cli import options
 from lspsim.cli.gpu_options import GpuDtype, GpuName, ParametersName, PlotFile
 
 if TYPE_CHECKING:
-    from lspsim.gpu.breakeven import BreakEven
-    from lspsim.gpu.model import GpuModel
+    from lspsim.gpu.model.breakeven import BreakEven
+    from lspsim.gpu.model.gpu_model import GpuModel
 
 _DEFAULT_MODEL = "deit_base_patch16_224"
 
@@ -68,7 +68,9 @@ def breakeven(
         from lspsim.report.plots.breakeven import draw_break_evens
         from lspsim.report.plots.canvas import save_figure
 
-        figure, _ = draw_break_evens(_lines(found), title=f"{chosen.gpu.description}, {dtype}")
+        figure, _ = draw_break_evens(
+            _lines(found), title=f"Predicted: {chosen.gpu.description}, {dtype}"
+        )
         for path in save_figure(figure, plot):
             typer.echo(f"written: {path}", err=True)
     _show(found, fmt)
@@ -83,7 +85,7 @@ def _batch(text: str) -> int:
 def _of_network(
     model: GpuModel, name: str, batch: int, block: options.BlockSize, seed: int
 ) -> list[BreakEven]:
-    from lspsim.gpu.breakeven import network_break_evens
+    from lspsim.gpu.model.breakeven import network_break_evens
     from lspsim.models import cached_workload
 
     return network_break_evens(model, cached_workload(name, batch=batch), block, seed)
@@ -92,7 +94,7 @@ def _of_network(
 def _of_layer(
     model: GpuModel, text: str, m: int, batch: int, block: options.BlockSize, seed: int
 ) -> BreakEven:
-    from lspsim.gpu.breakeven import shape_break_even
+    from lspsim.gpu.model.breakeven import shape_break_even
 
     n, k = options.block(text)
     return shape_break_even(model, m, n, k, block, batch, seed)
@@ -111,7 +113,7 @@ def _lines(found: list[BreakEven]) -> dict[str, list[tuple[int, float | None]]]:
 
 def _show(found: list[BreakEven], fmt: options.Format) -> None:
     from lspsim.cli.output import print_json, print_rich, print_rows, print_table
-    from lspsim.gpu.breakeven import PROBES
+    from lspsim.gpu.model.breakeven import PROBES
 
     if fmt == "table":
         print_table(
@@ -129,8 +131,8 @@ def _show(found: list[BreakEven], fmt: options.Format) -> None:
         )
         print_rich(
             "",
-            "Break-even: least share of removed blocks at which the block-sparse layer is not "
-            "slower than the dense one. Right of it: speedup of the layer alone.",
+            "Predicted. Break-even: least share of removed blocks at which the block-sparse layer "
+            "is not slower than the dense one. Right of it: speedup of the layer alone.",
         )
         return
     rows = [_data(row) for row in found]
@@ -153,7 +155,7 @@ def _cells(row: BreakEven) -> list[str]:
 
 
 def _data(row: BreakEven) -> dict[str, Any]:
-    from lspsim.gpu.breakeven import PROBES
+    from lspsim.gpu.model.breakeven import PROBES
 
     speedups = zip(PROBES, row.speedups, strict=True)
     return {

@@ -11,7 +11,7 @@ from lspsim.cli import options
 from lspsim.cli.gpu_options import GpuDtype
 
 if TYPE_CHECKING:
-    from lspsim.gpu.fitting import Calibration
+    from lspsim.gpu.fit.calibrate import Calibration
 
 
 def calibrate(
@@ -92,10 +92,10 @@ def calibrate(
         lspsim gpu calibrate --gpu h200 --table gemm.parquet --hold-out deit_base_patch16_224
         --out h200.yaml
     """
-    from lspsim.gpu.edit import with_values, write_parameters
-    from lspsim.gpu.fitting import Given
-    from lspsim.gpu.fitting import calibrate as fit
-    from lspsim.gpu.load import load_gpu, load_parameters
+    from lspsim.gpu.config.edit import with_values, write_parameters
+    from lspsim.gpu.config.load import load_gpu, load_parameters
+    from lspsim.gpu.fit.calibrate import Given
+    from lspsim.gpu.fit.calibrate import calibrate as fit
 
     gpus = [load_gpu(one) for one in gpu]
     if table and len(table) != len(gpus):
@@ -134,9 +134,9 @@ def calibrate(
 def _show_overhead(name: str, gpu: str, start: str | None) -> None:
     """Print a framework's overhead."""
     from lspsim.cli.output import print_rich
-    from lspsim.gpu.calibrate_networks import fit_overhead
-    from lspsim.gpu.load import load_framework, load_gpu, load_parameters
-    from lspsim.gpu.networks import network_rows
+    from lspsim.gpu.config.load import load_framework, load_gpu, load_parameters
+    from lspsim.gpu.fit.fit_networks import fit_overhead
+    from lspsim.gpu.fit.networks import network_rows
 
     parameters = load_parameters(load_gpu(gpu), start)
     framework = load_framework(name)

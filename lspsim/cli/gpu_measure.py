@@ -237,6 +237,10 @@ def _show(
         f"rows in {store.path}",
         err=True,
     )
+    for status in ("unsupported", "out-of-memory", "unstable-energy"):
+        without = [row for row in outcome.rows if row["status"] == status]
+        if without:
+            typer.echo(f"note: {len(without)} rows are {status}: {without[0]['error']}", err=True)
     bad = [row for row in outcome.rows if row["status"] in ("failed", "incorrect")]
     if bad:
         raise LspsimError(

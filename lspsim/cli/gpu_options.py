@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from lspsim.gpu.model import GpuModel
+    from lspsim.gpu.model.gpu_model import GpuModel
 
 GpuName = Annotated[
     str,

@@ -48,6 +48,10 @@ def target_of(name: str, settings: Sequence[str] | None) -> Hardware | Target:
     cost = GpuCost(model)
     parts = (model.gpu, model.parameters, cost.framework)
     text = model.dtype + "".join(part.model_dump_json(by_alias=True) for part in parts)
+    typer.echo(
+        f"note: costs on {GPU}{model.gpu.name} are predicted; energy ({model.gpu.power.basis})",
+        err=True,
+    )
     return Target(GPU + model.gpu.name, hashlib.sha256(text.encode()).hexdigest(), cost)
 
 
@@ -61,7 +65,7 @@ def check_gpu_gain(
     LspsimError
         With the least that the GPU reaches.
     """
-    from lspsim.gpu.limits import least_cost, nothing_to_gain
+    from lspsim.gpu.model.limits import least_cost, nothing_to_gain
     from lspsim.prune.target import Target
 
     if not isinstance(study.hardware, Target):
@@ -122,7 +126,8 @@ class WorkloadChoice:
         if self.masks is not None:
             from lspsim.workload.mask_io import load_masks
 
-            return workload.with_masks(load_masks(self.masks))
+            point = self.masks / "masks.npz"  # of a point that lspsim prune wrote
+            return workload.with_masks(load_masks(point if self.masks.is_dir() else self.masks))
         if self.checkpoint is not None:
             from lspsim.models import load_state, masks_from_weights
 

@@ -10,28 +10,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lspsim.gpu.cost import GpuCost
-    from lspsim.gpu.inference import GpuPrediction, predict
-    from lspsim.gpu.kernel_time import KernelTime
+    from lspsim.gpu.config.load import gpu_names, load_framework, load_gpu, load_parameters
+    from lspsim.gpu.config.schema import Framework, Gpu, Parameters
     from lspsim.gpu.kernels import BlockSparseLinear, sparsify
-    from lspsim.gpu.load import gpu_names, load_framework, load_gpu, load_parameters
-    from lspsim.gpu.model import GpuModel
-    from lspsim.gpu.schema import Framework, Gpu, Parameters
+    from lspsim.gpu.model.cost import GpuCost
+    from lspsim.gpu.model.gpu_model import GpuModel
+    from lspsim.gpu.model.inference import GpuPrediction, predict
+    from lspsim.gpu.model.kernel_time import KernelTime
 
 _HOME = {
     "BlockSparseLinear": "lspsim.gpu.kernels",
-    "Framework": "lspsim.gpu.schema",
-    "Gpu": "lspsim.gpu.schema",
-    "GpuCost": "lspsim.gpu.cost",
-    "GpuModel": "lspsim.gpu.model",
-    "GpuPrediction": "lspsim.gpu.inference",
-    "KernelTime": "lspsim.gpu.kernel_time",
-    "Parameters": "lspsim.gpu.schema",
-    "gpu_names": "lspsim.gpu.load",
-    "load_framework": "lspsim.gpu.load",
-    "load_gpu": "lspsim.gpu.load",
-    "load_parameters": "lspsim.gpu.load",
-    "predict": "lspsim.gpu.inference",
+    "Framework": "lspsim.gpu.config.schema",
+    "Gpu": "lspsim.gpu.config.schema",
+    "GpuCost": "lspsim.gpu.model.cost",
+    "GpuModel": "lspsim.gpu.model.gpu_model",
+    "GpuPrediction": "lspsim.gpu.model.inference",
+    "KernelTime": "lspsim.gpu.model.kernel_time",
+    "Parameters": "lspsim.gpu.config.schema",
+    "gpu_names": "lspsim.gpu.config.load",
+    "load_framework": "lspsim.gpu.config.load",
+    "load_gpu": "lspsim.gpu.config.load",
+    "load_parameters": "lspsim.gpu.config.load",
+    "predict": "lspsim.gpu.model.inference",
     "sparsify": "lspsim.gpu.kernels",
 }
 

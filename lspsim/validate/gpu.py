@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from lspsim.gpu.accuracy import Accuracy
-from lspsim.gpu.load import load_gpu
-from lspsim.gpu.measured import read_measurements, shipped_measurements
-from lspsim.gpu.networks import network_rows
-from lspsim.gpu.schema import Dtype
-from lspsim.gpu.table import read_gemm_table
+from lspsim.gpu.config.load import load_gpu
+from lspsim.gpu.config.schema import Dtype
+from lspsim.gpu.fit.accuracy import Accuracy
+from lspsim.gpu.fit.gemm_table import read_gemm_table
+from lspsim.gpu.fit.measured import read_measurements, shipped_measurements
+from lspsim.gpu.fit.networks import network_rows
 from lspsim.validate.gpu_groups import (
     FloatArray,
     Group,
     network_groups,
     own_groups,
-    speedup_group,
+    speedup_groups,
     table_groups,
     table_transfer,
 )
@@ -93,11 +93,13 @@ def validate_gpu(
             "theirs with the errors found there: lspsim gpu list"
         )
     groups += network_groups(network_rows())
-    groups.append(speedup_group(network_rows()))
+    groups += speedup_groups(network_rows())
     files = shipped_measurements() if measurements is None else tuple(measurements)
     rows = read_measurements(files)
     groups += own_groups(rows)
-    if not rows:
+    if not rows and measurements:
+        notes.append("Own measurements: the given files hold no finished row of a GPU")
+    elif not rows:
         notes.append("Own measurements: none are there yet (lspsim gpu measure writes them)")
     return GpuReport(tuple(groups), tuple(notes))
 

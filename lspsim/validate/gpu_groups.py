@@ -9,19 +9,19 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lspsim.gpu.accuracy import Accuracy
-from lspsim.gpu.calibrate import LEAST_TOKENS, SIDES, predicted
-from lspsim.gpu.calibrate_networks import FITTED_MODELS
-from lspsim.gpu.calibrate_sparse import HELD_OUT_SPARSITY
-from lspsim.gpu.dense import chip_of, dense_rates
-from lspsim.gpu.inference import predict
-from lspsim.gpu.load import load_framework, load_gpu, load_parameters
-from lspsim.gpu.measured import MeasuredRow
-from lspsim.gpu.model import GpuModel
-from lspsim.gpu.networks import NetworkRow, predict_row
-from lspsim.gpu.roofline import EFFICIENCY, LAUNCH_S, derated_roofline_s, roofline_s
-from lspsim.gpu.schema import Dtype, Gpu
-from lspsim.gpu.table import GemmTable
+from lspsim.gpu.config.load import load_framework, load_gpu, load_parameters
+from lspsim.gpu.config.schema import Dtype, Gpu
+from lspsim.gpu.fit.accuracy import Accuracy
+from lspsim.gpu.fit.fit_dense import LEAST_TOKENS, SIDES, predicted
+from lspsim.gpu.fit.fit_networks import FITTED_MODELS, fit_sparse
+from lspsim.gpu.fit.fit_sparse import HELD_OUT_SPARSITY
+from lspsim.gpu.fit.gemm_table import GemmTable
+from lspsim.gpu.fit.measured import MeasuredRow
+from lspsim.gpu.fit.networks import NetworkRow, predict_row
+from lspsim.gpu.model.dense import chip_of, dense_rates
+from lspsim.gpu.model.gpu_model import GpuModel
+from lspsim.gpu.model.inference import predict
+from lspsim.gpu.model.roofline import EFFICIENCY, LAUNCH_S, derated_roofline_s, roofline_s
 
 FloatArray = NDArray[np.float64]
 
@@ -156,26 +156,40 @@ def _network_group(
     )
 
 
-def speedup_group(rows: Sequence[NetworkRow]) -> Group:
-    """Return SuperBlock's speedups; the efficiency was fitted to those of ViT-B."""
+def speedup_groups(rows: Sequence[NetworkRow]) -> list[Group]:
+    """Return the speedups of pruned networks over their dense one.
+
+    The block-sparse efficiency was fitted to those of ViT-B: each of them is predicted by a
+    fit to the others. Other networks are predicted with the shipped parameters.
+    """
+    groups = []
     pruned = [row for row in rows if row.pruned]
-    dense = {
-        row.model: row for row in rows if not row.pruned and row.framework == pruned[0].framework
-    }
-    predicted_x = []
-    for row in pruned:
-        base = predict_row(dense[row.model]).latency_s
-        predicted_x.append(base / predict_row(row).latency_s)
-    return Group(
-        "a100, superblock, ViT-B and ViT-H pruned (fitted to ViT-B)",
-        "predicted",
-        "speedup",
-        np.array(predicted_x),
-        np.array([dense[row.model].latency_s / row.latency_s for row in pruned]),
-        None,
-        None,
-        tuple(row.label for row in pruned),
-    )
+    for key in dict.fromkeys((row.gpu, row.framework, row.model) for row in pruned):
+        gpu, framework, model = key
+        mine = [row for row in pruned if (row.gpu, row.framework, row.model) == key]
+        dense = next(
+            row for row in rows if (row.gpu, row.framework, row.model) == key and not row.pruned
+        )
+        fitted = model == pruned[0].model
+        if fitted:
+            parameters = load_parameters(load_gpu(gpu))
+            found = fit_sparse(mine, dense, parameters, load_framework(framework)).predicted
+        else:
+            base_s = predict_row(dense).latency_s
+            found = tuple(base_s / predict_row(row).latency_s for row in mine)
+        groups.append(
+            Group(
+                f"{gpu}, {framework}, {model} pruned{', leaving one out' if fitted else ''}",
+                "held out" if fitted else "predicted",
+                "speedup",
+                np.array(found),
+                np.array([dense.latency_s / row.latency_s for row in mine]),
+                None,
+                None,
+                tuple(row.label for row in mine),
+            )
+        )
+    return groups
 
 
 def own_groups(rows: Sequence[MeasuredRow]) -> list[Group]:

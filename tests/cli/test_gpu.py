@@ -10,14 +10,16 @@ import typer
 
 from lspsim.cli.inputs import check_gpu_gain, target_of
 from lspsim.errors import LspsimError
-from lspsim.gpu.calibrate import predicted
-from lspsim.gpu.dense import DenseRates, chip_of
-from lspsim.gpu.load import load_gpu, load_parameters
-from lspsim.gpu.table import GemmTable
+from lspsim.gpu.config.load import load_gpu, load_parameters
+from lspsim.gpu.fit.fit_dense import predicted
+from lspsim.gpu.fit.gemm_table import GemmTable
+from lspsim.gpu.model.dense import DenseRates, chip_of
 from lspsim.prune.budgets import parse_budgets
 from lspsim.simulate.cost import CostModel
 from lspsim.workload import Gemm, Workload
-from lspsim.workload.serialise import save_workload
+from lspsim.workload.generate import random_masks
+from lspsim.workload.mask_io import save_masks
+from lspsim.workload.serialise import load_workload, save_workload
 
 
 @pytest.fixture
@@ -54,7 +56,21 @@ def test_predict_json_adds_up_and_is_written(run, network, tmp_path):
 
 def test_predict_says_that_half_of_32x32_gains_nothing(run, network):
     answer = run("gpu", "predict", network, "--gpu", "h200", "--sparsity", "0.5")
-    assert "2 of 2 masked layers stay dense" in " ".join(answer.out.split())
+    said = " ".join(answer.out.split())
+    assert "2 of 2 masked layers stay dense: the block-sparse kernel would not be faster" in said
+    words = ("--gpu", "h200", "--sparsity", "0.5", "--block", "24x24")
+    answer = run("gpu", "predict", network, *words)
+    said = " ".join(answer.out.split())
+    assert "stay dense: the block-sparse kernel takes only blocks whose sides" in said
+
+
+def test_predict_says_that_it_predicts_and_what_energies_rest_on(run, network):
+    words = ("gpu", "predict", network, "--gpu", "h200")
+    said = " ".join(run(*words).out.split())
+    assert said.startswith("Predicted: network on h200, batch 64")
+    assert "energy (assumed: idle power, energy per operation, energy per DRAM byte)" in said
+    assert json.loads(run(*words, "--format", "json").out)["energy_basis"].startswith("assumed")
+    assert run(*words, "--format", "csv").out.splitlines()[0].endswith(",energy_basis")
 
 
 def test_predict_refuses_what_it_does_not_know(refused, network, tmp_path):
@@ -70,7 +86,10 @@ def test_list_names_what_predictions_rest_on(run):
     by_name = {gpu["name"]: gpu for gpu in data["gpus"]}
     assert "held out" in by_name["h200"]["dense_source"]
     assert by_name["a100"]["sms"] == 108
-    assert "rtx4090" in run("gpu", "list").out
+    assert by_name["h200"]["sparse_source"].startswith("assumed")
+    shown = {line.split()[0]: line for line in run("gpu", "list").out.splitlines() if line}
+    assert shown["a100"].split()[-1] == "fitted"
+    assert shown["rtx4090"].split()[-1] == "assumed"
 
 
 @pytest.fixture
@@ -111,6 +130,10 @@ def test_calibrate_says_what_is_missing(refused, table, tmp_path):
     message = refused("gpu", "calibrate", "--gpu", "a100", "--table", bad)
     assert "no column 'k'" in message
     assert "nothing was fitted" in refused("gpu", "calibrate", "--gpu", "l40s", "--public")
+    missing = refused("gpu", "calibrate", "--gpu", "a100", "--table", tmp_path / "no.parquet")
+    assert "no.parquet: there is no such file" in missing
+    other = refused("gpu", "calibrate", "--gpu", "h200", "--overhead", "aitemplate")
+    assert "they are there for a100-40gb" in other
 
 
 def test_breakeven_of_a_layer(run, tmp_path):
@@ -137,8 +160,34 @@ def test_breakeven_refuses_bad_lists(refused):
     assert "exclude each other" in refused(*words, "--model", "deit_tiny_patch16_224")
 
 
-def test_a_gpu_stands_for_a_chip():
+def test_masks_are_taken_from_the_directory_of_a_point(run, network, tmp_path):
+    workload = load_workload(network)
+    point = tmp_path / "latency=0.8"
+    point.mkdir()
+    masks = random_masks(workload, sparsity=0.9, block_out=64, block_in=64)
+    save_masks(point / "masks.npz", masks)
+    words = ("gpu", "predict", network, "--gpu", "a100", "--format", "json", "--masks")
+    found = [json.loads(run(*words, path).out) for path in (point, point / "masks.npz")]
+    assert found[0] == found[1]
+    assert {layer["kind"] for layer in found[0]["layers"]} == {"sparse"}
+
+
+def test_masks_of_another_model_are_refused(refused, tmp_path):
+    wide, narrow = (
+        Workload([Gemm("blocks.0.mlp.fc1", 197, k, 4 * k)], model="m") for k in (384, 192)
+    )
+    save_workload(tmp_path / "narrow.json", narrow)
+    masks = random_masks(wide, sparsity=0.5, block_out=64, block_in=64)
+    save_masks(tmp_path / "masks.npz", masks)
+    words = ("gpu", "predict", tmp_path / "narrow.json", "--gpu", "a100", "--masks")
+    message = refused(*words, tmp_path / "masks.npz")
+    assert "covers a 1536x384 weight (N x K), but this weight is 768x192" in message
+
+
+def test_a_gpu_stands_for_a_chip(capsys):
     target = target_of("gpu:h200", None)
+    said = capsys.readouterr().err
+    assert "costs on gpu:h200 are predicted; energy (assumed: idle power" in said
     assert target.name == "gpu:h200"
     assert isinstance(target.cost, CostModel)
     assert target.digest != target_of("gpu:h100", None).digest

@@ -124,6 +124,7 @@ def test_unsupported_blocks_become_rows(run, tmp_path):
     answer = run(*TINY, "--block", "8", "--parts", "layers", "--out", tmp_path / "rows.jsonl")
     assert answer.code == 0
     assert "unsupported" in answer.out
+    assert "4 rows are unsupported: block 8x8 is not supported" in answer.message
 
 
 def test_rows_of_another_device(refused, tmp_path):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lspsim.errors import ResultError
-from lspsim.gpu.load import load_gpu
-from lspsim.gpu.measured import read_measurements
+from lspsim.gpu.config.load import load_gpu
+from lspsim.gpu.fit.measured import read_measurements
 from lspsim.report.plots.breakeven import NEVER, draw_break_evens
 from lspsim.report.plots.parity import BANDS, ParityGroup, draw_parity
 from lspsim.validate.gpu import evidence, validate_gpu
@@ -28,10 +28,13 @@ def test_what_was_fitted_and_what_was_not(report):
     assert table.measured.tolist() == pytest.approx([6e-6])
     assert roles["rtx3090, timm-amp", "fitted"].measured.size == 8
     assert roles["rtx3090, timm-amp", "held out"].measured.size == 4
-    assert roles["a100, aitemplate", "predicted"].measured.size == 8
+    assert roles["a100-40gb, aitemplate", "predicted"].measured.size == 8
     assert ("rtx4090 with rtx3090's parameters", "transferred") in roles
     speedups = [group for group in report.groups if group.quantity == "speedup"]
-    assert [group.measured.size for group in speedups] == [6]
+    assert [(group.role, group.measured.size) for group in speedups] == [
+        ("held out", 3),
+        ("predicted", 3),
+    ]
 
 
 def test_targets_are_met_on_public_rows(report):
@@ -41,7 +44,12 @@ def test_targets_are_met_on_public_rows(report):
         if group.name == "rtx4090 with rtx3090's parameters":
             assert group.accuracy.mean <= 0.20
         if group.quantity == "speedup":
-            assert group.accuracy.worst <= 0.10
+            assert group.accuracy.worst <= 0.03
+        if (group.name, group.role) == ("a100, superblock", "predicted"):
+            assert group.accuracy.worst <= 0.03
+        if (group.name, group.role) == ("a100-40gb, aitemplate", "predicted"):
+            assert group.accuracy.mean <= 0.10
+            assert group.accuracy.worst <= 0.20
 
 
 def test_rows_have_every_column_and_rooflines_where_they_make_sense(report):

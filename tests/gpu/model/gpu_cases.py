@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lspsim.gpu.load import load_gpu
-from lspsim.gpu.model import GpuModel
+from lspsim.gpu.config.load import load_gpu
+from lspsim.gpu.model.gpu_model import GpuModel
 from lspsim.workload import BlockMask, Gemm, VectorOp, Workload
 
 

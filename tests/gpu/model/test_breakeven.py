@@ -1,7 +1,7 @@
 import pytest
 
 from lspsim.errors import WorkloadError
-from lspsim.gpu.breakeven import PROBES, network_break_evens, shape_break_even
+from lspsim.gpu.model.breakeven import PROBES, network_break_evens, shape_break_even
 from lspsim.workload import Gemm, Workload
 from lspsim.workload.generate import random_masks
 from tests.gpu.model.gpu_cases import model, transformer

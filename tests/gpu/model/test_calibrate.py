@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from lspsim.errors import ResultError
-from lspsim.gpu.accuracy import Accuracy
-from lspsim.gpu.calibrate import BOUNDS, accuracy, fit_dense, predicted
-from lspsim.gpu.dense import DenseRates, chip_of
-from lspsim.gpu.load import load_gpu
-from lspsim.gpu.table import GemmTable, read_gemm_table
+from lspsim.gpu.config.load import load_gpu
+from lspsim.gpu.fit.accuracy import Accuracy
+from lspsim.gpu.fit.fit_dense import BOUNDS, accuracy, fit_dense, predicted
+from lspsim.gpu.fit.gemm_table import GemmTable, read_gemm_table
+from lspsim.gpu.model.dense import DenseRates, chip_of
 
 DEIT_B = frozenset({(2304, 768), (768, 768), (3072, 768), (768, 3072)})
 TRUE = DenseRates(0.72, 0.88, 0.6, 0.3, 3.1, 0.2, 0.6e-6, 3.3e-6, 1.5e-6)

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lspsim.errors import LspsimError
-from lspsim.gpu.cost import GpuCost, wave_shares
-from lspsim.gpu.limits import least_cost, nothing_to_gain
-from lspsim.gpu.sparse import makespan
+from lspsim.gpu.model.cost import GpuCost, wave_shares
+from lspsim.gpu.model.limits import least_cost, nothing_to_gain
+from lspsim.gpu.model.sparse import makespan
 from lspsim.simulate.cost import CostModel
 from lspsim.workload import BlockMask, Gemm, Workload
 from tests.gpu.model.gpu_cases import model, random_mask, transformer

@@ -6,21 +6,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lspsim.errors import ConfigError, WorkloadError
-from lspsim.gpu.dense import ACCUMULATOR_BYTES, SPLITS, STEP, TILES, chip_of, dense_times
-from lspsim.gpu.load import gpu_names, load_gpu
-from lspsim.gpu.model import GpuModel
+from lspsim.gpu.config.load import gpu_names, load_gpu
+from lspsim.gpu.model.dense import ACCUMULATOR_BYTES, SPLITS, STEP, TILES, chip_of, dense_times
+from lspsim.gpu.model.gpu_model import GpuModel
 from tests.gpu.model.gpu_cases import model
 
 SIZES = st.integers(1, 70_000)
 
 
-def slow_dense(chip, rates, m, n, k, batch=1):
+def slow_dense(chip, rates, m, n, k, batch=1, warm=False):
     """The formula of docs/gpu.md, one tile after the other."""
     value, best = chip.value_bytes, math.inf
     f = rates.compute_efficiency * chip.peak_flop_per_s / chip.sms
     g = rates.feed / 100 * chip.peak_flop_per_s / chip.sms
     moved = batch * value * (m * k + n * k + m * n)
-    missed = max(moved - rates.l2_share * chip.l2_bytes, 0)
+    cold = 0 if warm else batch * value * n * k
+    missed = max(moved - rates.l2_share * chip.l2_bytes, cold)
     l2 = rates.l2_efficiency * chip.l2_bytes_per_s
     memory = missed / (rates.dram_efficiency * chip.dram_bytes_per_s) + moved / l2
     for tm, tn in TILES:
@@ -37,11 +38,27 @@ def slow_dense(chip, rates, m, n, k, batch=1):
     return rates.launch_s + best
 
 
-@given(m=SIZES, n=SIZES, k=SIZES, batch=st.integers(1, 100), gpu=st.sampled_from(gpu_names()))
-def test_agrees_with_plain_loops(m, n, k, batch, gpu):
+@given(
+    m=SIZES,
+    n=SIZES,
+    k=SIZES,
+    batch=st.integers(1, 100),
+    gpu=st.sampled_from(gpu_names()),
+    warm=st.booleans(),
+)
+def test_agrees_with_plain_loops(m, n, k, batch, gpu, warm):
     chosen = model(gpu)
-    expected = slow_dense(chosen.chip, chosen.rates, m, n, k, batch)
-    assert chosen.dense_latency(m, n, k, batch).latency_s == pytest.approx(expected, rel=1e-9)
+    expected = slow_dense(chosen.chip, chosen.rates, m, n, k, batch, warm)
+    found = chosen.dense_latency(m, n, k, batch, warm=warm)
+    assert found.latency_s == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_cold_weight_passes_dram_and_a_warm_one_need_not():
+    chosen = model("h200")
+    cold, warm = (chosen.dense_latency(197, 3072, 768, warm=warm) for warm in (False, True))
+    assert cold.dram_bytes == 2 * 3072 * 768
+    assert warm.dram_bytes == 0
+    assert cold.latency_s > warm.latency_s
 
 
 @given(m=SIZES, n=SIZES, k=SIZES)

@@ -3,9 +3,15 @@ import shutil
 import pytest
 
 from lspsim.errors import ConfigError
-from lspsim.gpu.edit import with_values, write_parameters
-from lspsim.gpu.load import framework_names, gpu_names, load_framework, load_gpu, load_parameters
-from lspsim.gpu.schema import Gpu
+from lspsim.gpu.config.edit import with_values, write_parameters
+from lspsim.gpu.config.load import (
+    framework_names,
+    gpu_names,
+    load_framework,
+    load_gpu,
+    load_parameters,
+)
+from lspsim.gpu.config.schema import Gpu
 from lspsim.hardware import presets
 from lspsim.hardware.fields import fields_of, is_sourced
 

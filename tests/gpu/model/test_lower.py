@@ -1,7 +1,7 @@
 import pytest
 
-from lspsim.gpu.load import load_framework
-from lspsim.gpu.lower import AttentionKernel, ElementwiseKernel, GemmKernel, lower
+from lspsim.gpu.config.load import load_framework
+from lspsim.gpu.model.lower import AttentionKernel, ElementwiseKernel, GemmKernel, lower
 from tests.gpu.model.gpu_cases import transformer
 
 TOKENS = 64 * 197
@@ -82,3 +82,22 @@ def test_every_multiplication_is_launched_once(name):
 
 def test_layout_copies_stand_before_attention():
     assert kinds(lowered("superblock")).count("copy") == 4
+
+
+def test_the_first_flash_attention_gives_a_whole_sequence_to_a_thread_block():
+    shares = {
+        name: [
+            one.split for one in lowered("cuda-graph", attention=name) if kinds([one]) == ["Atte"]
+        ]
+        for name in ("flash", "flash1")
+    }
+    assert shares == {"flash": [True], "flash1": [False]}
+
+
+def test_only_weights_are_marked_as_such():
+    kernels = lowered("cuda-graph", attention="unfused")
+    gemms = {one.name: one.weight for one in kernels if isinstance(one, GemmKernel)}
+    assert {name for name, weight in gemms.items() if not weight} == {
+        "blocks.0.attn.qk",
+        "blocks.0.attn.av",
+    }

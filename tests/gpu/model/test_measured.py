@@ -3,13 +3,13 @@ import json
 import pytest
 
 from lspsim.errors import ResultError
-from lspsim.gpu.calibrate_energy import fit_energy
-from lspsim.gpu.calibrate_sparse import fit_sparse_layers, predicted_layer_s
-from lspsim.gpu.edit import with_values
-from lspsim.gpu.fitting import Given, calibrate
-from lspsim.gpu.load import load_gpu, load_parameters
-from lspsim.gpu.measured import SCHEMA, dense_table, gpu_of_device, read_measurements
-from lspsim.gpu.model import GpuModel
+from lspsim.gpu.config.edit import with_values
+from lspsim.gpu.config.load import load_gpu, load_parameters
+from lspsim.gpu.fit.calibrate import Given, calibrate
+from lspsim.gpu.fit.fit_energy import fit_energy
+from lspsim.gpu.fit.fit_sparse import fit_sparse_layers, predicted_layer_s
+from lspsim.gpu.fit.measured import SCHEMA, dense_table, gpu_of_device, read_measurements
+from lspsim.gpu.model.gpu_model import GpuModel
 
 MODEL, LAYER = "deit_tiny_patch16_224", "blocks.6.mlp.fc1"
 SHAPE = (768, 192)
@@ -48,6 +48,7 @@ def line(sparsity=0.0, block=None, latency_s=1e-4, batch=64, **changes):
     [
         ("NVIDIA H200", "h200"),
         ("NVIDIA A100-SXM4-80GB", "a100"),
+        ("NVIDIA A100-SXM4-40GB", "a100-40gb"),
         ("NVIDIA GeForce RTX 4090", "rtx4090"),
         ("NVIDIA L40S", "l40s"),
         ("AMD Instinct MI300X", None),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lspsim.errors import LspsimError
-from lspsim.gpu.cost import GpuCost
+from lspsim.gpu.model.cost import GpuCost
 from lspsim.prune.allocate.search import search
 from lspsim.prune.budgets import parse_budgets
 from lspsim.prune.curves import LayerCurve

@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from lspsim.errors import ResultError
-from lspsim.gpu.table import read_gemm_table
+from lspsim.gpu.fit.gemm_table import read_gemm_table
 
 ROWS = {"m": [128, 256], "n": [768, 768], "k": [768, 3072]}
 
@@ -53,7 +53,7 @@ def test_missing_columns_and_files(tmp_path):
     path.write_text("M,N,latency\n1,2,3\n")
     with pytest.raises(ResultError, match="no column 'm', 'n', 'k'; the table has M, N, latency"):
         read_gemm_table(path)
-    with pytest.raises(ResultError, match="cannot be read"):
+    with pytest.raises(ResultError, match="there is no such file"):
         read_gemm_table(tmp_path / "no.csv")
     path.write_text("")
     with pytest.raises(ResultError, match="is no table"):
@@ -62,5 +62,6 @@ def test_missing_columns_and_files(tmp_path):
     broken.write_text("no parquet")
     with pytest.raises(ResultError, match="is no table"):
         read_gemm_table(broken)
+    (tmp_path / "t.xlsx").touch()
     with pytest.raises(ResultError, match=r"give a \.parquet or \.csv"):
         read_gemm_table(tmp_path / "t.xlsx")

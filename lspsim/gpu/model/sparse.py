@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from lspsim.errors import WorkloadError
-from lspsim.gpu.dense import Chip, DenseRates, FloatArray, feed_bytes_per_s, streamed_seconds
-from lspsim.gpu.kernel_time import KernelTime, bound_by
-from lspsim.gpu.schema import SparseParameters
+from lspsim.gpu.config.schema import SparseParameters
+from lspsim.gpu.model.dense import Chip, DenseRates, FloatArray, feed_bytes_per_s, streamed_seconds
+from lspsim.gpu.model.kernel_time import KernelTime, bound_by
 from lspsim.workload import BlockMask
 
 TOKEN_TILES = (16, 32, 64, 128)
@@ -88,7 +88,12 @@ def makespan(row_s: FloatArray, copies: int, sms: int) -> float:
 
 
 def sparse_kernels(
-    chip: Chip, rates: DenseRates, parameters: SparseParameters, mask: BlockMask, m: int
+    chip: Chip,
+    rates: DenseRates,
+    parameters: SparseParameters,
+    mask: BlockMask,
+    m: int,
+    warm: bool = False,
 ) -> dict[int, KernelTime]:
     """Predict the block-sparse kernel alone, bias included, for every tile of tokens.
 
@@ -100,6 +105,8 @@ def sparse_kernels(
         Kept blocks of `W[N, K]`; ragged edges are padded up.
     m
         Tokens x images.
+    warm
+        Whether L2 may hold the kept blocks from their last use.
 
     Returns
     -------
@@ -125,7 +132,9 @@ def sparse_kernels(
         tiles = -(-m // tile)
         compute_s = makespan(row_s, tiles, int(chip.sms))
         moved = weights + value * tiles * tile * (k + n)
-        memory_s, missed = streamed_seconds(chip, rates, moved, rates.dram_efficiency)
+        memory_s, missed = streamed_seconds(
+            chip, rates, moved, rates.dram_efficiency, 0.0 if warm else weights
+        )
         longer, shorter = max(compute_s, memory_s), min(compute_s, memory_s)
         time = KernelTime(
             rates.launch_s + longer + rates.overlap_loss * shorter,

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lspsim.gpu.schema import BYTES, Dtype, Framework
+from lspsim.gpu.config.schema import BYTES, Dtype, Framework
 from lspsim.workload import BlockMask, Gemm, VectorOp, Workload
 
 WIDE_BYTES = 4
@@ -23,6 +23,8 @@ class GemmKernel:
     k: int
     batch: int = 1
     mask: BlockMask | None = None
+    weight: bool = True
+    """Whether W is one; else an activation that the kernel before has just written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class AttentionKernel:
     sequences: int
     tokens: int
     head_dim: int
+    split: bool = True
+    """Whether a sequence is shared out over thread blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +181,16 @@ class _Lowering:
         for number in range(self.framework.layout_copies):
             yield ElementwiseKernel(f"{name}.copy{number}", "copy", copied, copied)
         inner = self.ops[start + 1 : end - 1]
-        if self.framework.attention == "flash":
-            yield AttentionKernel(name, first.batch, first.m, first.k)
+        if self.framework.attention != "unfused":
+            split = self.framework.attention == "flash"
+            yield AttentionKernel(name, first.batch, first.m, first.k, split)
             return
-        yield GemmKernel(first.name, first.m, first.n, first.k, first.batch)
+        yield GemmKernel(first.name, first.m, first.n, first.k, first.batch, weight=False)
         for op in inner:
             assert isinstance(op, VectorOp)
             moved = float(op.rows * op.cols * self.value)
             yield ElementwiseKernel(op.name, op.kind, moved + op.parameters * self.value, moved)
-        yield GemmKernel(last.name, last.m, last.n, last.k, last.batch)
+        yield GemmKernel(last.name, last.m, last.n, last.k, last.batch, weight=False)
 
 
 def _attention_end(ops: Sequence[Gemm | VectorOp], start: int) -> int | None:

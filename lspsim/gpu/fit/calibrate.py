@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lspsim.errors import ResultError
-from lspsim.gpu.accuracy import Accuracy
-from lspsim.gpu.calibrate import BOUNDS, LEAST_TOKENS, SIDES, DenseFit, fit_dense
-from lspsim.gpu.calibrate_energy import EnergyFit, fit_energy
-from lspsim.gpu.calibrate_networks import (
+from lspsim.gpu.config.edit import with_values
+from lspsim.gpu.config.load import load_framework
+from lspsim.gpu.config.schema import Dtype, Gpu, Parameters
+from lspsim.gpu.fit.accuracy import Accuracy
+from lspsim.gpu.fit.fit_dense import BOUNDS, LEAST_TOKENS, SIDES, DenseFit, dense_values, fit_dense
+from lspsim.gpu.fit.fit_energy import EnergyFit, fit_energy
+from lspsim.gpu.fit.fit_networks import (
     FITTED_MODELS,
     HELD_OUT_MODEL,
     fit_networks,
     fit_sparse,
 )
-from lspsim.gpu.calibrate_sparse import HELD_OUT_SPARSITY, fit_sparse_layers
-from lspsim.gpu.dense import chip_of
-from lspsim.gpu.edit import dense_values, with_values
-from lspsim.gpu.load import load_framework
-from lspsim.gpu.measured import MeasuredRow, dense_table, read_measurements
-from lspsim.gpu.networks import NetworkRow, network_rows
-from lspsim.gpu.schema import Dtype, Gpu, Parameters
-from lspsim.gpu.table import GemmTable, read_gemm_table
+from lspsim.gpu.fit.fit_sparse import HELD_OUT_SPARSITY, fit_sparse_layers
+from lspsim.gpu.fit.gemm_table import GemmTable, read_gemm_table
+from lspsim.gpu.fit.measured import MeasuredRow, dense_table, read_measurements
+from lspsim.gpu.fit.networks import NetworkRow, network_rows
+from lspsim.gpu.model.dense import chip_of
 
 
 @dataclass(frozen=True, slots=True)

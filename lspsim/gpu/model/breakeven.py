@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lspsim.errors import WorkloadError
-from lspsim.gpu.model import GpuModel
+from lspsim.gpu.model.gpu_model import GpuModel
 from lspsim.workload import Gemm, Workload
 from lspsim.workload.generate import prunable_names, random_masks
 

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lspsim.errors import ResultError
-from lspsim.gpu.accuracy import Accuracy
-from lspsim.gpu.edit import rounded, with_values
-from lspsim.gpu.networks import NetworkRow, predict_row
-from lspsim.gpu.schema import Framework, Parameters
+from lspsim.gpu.config.edit import rounded, with_values
+from lspsim.gpu.config.schema import Framework, Parameters
+from lspsim.gpu.fit.accuracy import Accuracy
+from lspsim.gpu.fit.networks import NetworkRow, network_rows, predict_row
 
 FloatArray = NDArray[np.float64]
 
@@ -110,9 +110,10 @@ def fit_overhead(
 ) -> Framework:
     """Return the framework with the overhead at which its dense network fits.
 
-    The overhead multiplies the time of everything but GEMMs. It is fitted to the first of
-    the dense networks with the largest batch, where launches matter least; the other rows
-    check it.
+    The overhead multiplies the time of GEMMs, dense and block-sparse alike: they run under
+    the network's clocks and by its libraries, not in bursts as GEMM tables are measured. It
+    is fitted to the first of the dense networks with the largest batch, where GEMMs matter
+    most; the other rows check it.
 
     Parameters
     ----------
@@ -132,7 +133,11 @@ def fit_overhead(
 
     dense = [row for row in rows if not row.pruned]
     if not dense:
-        raise ResultError(f"no dense network that ran under {framework.name} is there")
+        known = sorted({one.gpu for one in network_rows() if one.framework == framework.name})
+        there = f"; they are there for {', '.join(known)}" if known else ""
+        raise ResultError(
+            f"no published dense network ran under {framework.name} on this GPU{there}"
+        )
     row = max(dense, key=lambda one: one.batch)
 
     def changed(factor: float) -> Framework:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lspsim.errors import ResultError
-from lspsim.gpu.schema import Dtype
+from lspsim.gpu.config.schema import Dtype
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,6 +124,8 @@ def read_gemm_table(path: Path, dtype: Dtype = "bf16") -> GemmTable:
 def _read(path: Path) -> pd.DataFrame:
     import pandas as pd
 
+    if not path.is_file():
+        raise ResultError(f"{path}: there is no such file; check the path")
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lspsim.gpu.inference import Choice, GpuPrediction, predict
-from lspsim.gpu.load import load_framework
-from lspsim.gpu.model import GpuModel
-from lspsim.gpu.schema import Framework
+from lspsim.gpu.config.load import load_framework
+from lspsim.gpu.config.schema import Framework
+from lspsim.gpu.model.gpu_model import GpuModel
+from lspsim.gpu.model.inference import Choice, GpuPrediction, predict, weights_stay
 from lspsim.simulate.cost import Cost, Marginal
 from lspsim.workload import BlockMask, Gemm, Workload
 
@@ -72,6 +72,7 @@ class GpuCost:
             As `cost`.
         """
         layers = {layer.name: layer for layer in self.predict(workload).layers}
+        warm = weights_stay(workload, self.model)
         out: dict[str, Marginal] = {}
         for gemm in workload.gemms:
             if gemm.mask is None:
@@ -80,14 +81,14 @@ class GpuCost:
             if layers[gemm.name].kind != "sparse" or not gemm.mask.keep.any():
                 out[gemm.name] = Marginal(nothing, nothing)
                 continue
-            out[gemm.name] = self._marginal(gemm, gemm.mask)
+            out[gemm.name] = self._marginal(gemm, gemm.mask, warm)
         return out
 
-    def _marginal(self, gemm: Gemm, mask: BlockMask) -> Marginal:
+    def _marginal(self, gemm: Gemm, mask: BlockMask, warm: bool) -> Marginal:
         """Share out what a block-sparse layer takes more than an empty one."""
         empty = BlockMask(np.zeros_like(mask.keep), mask.block_out, mask.block_in, mask.shape)
-        here = self.model.sparse_latency(mask, gemm.m)
-        least = self.model.sparse_latency(empty, gemm.m)
+        here = self.model.sparse_latency(mask, gemm.m, warm=warm)
+        least = self.model.sparse_latency(empty, gemm.m, warm=warm)
         kept = mask.keep.sum(axis=1).astype(np.float64)
         share = np.full(kept.size, 1 / kept.sum())
         if here.bound_by == "compute":

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from lspsim.errors import ResultError
-from lspsim.gpu.accuracy import Accuracy
-from lspsim.gpu.edit import with_values
-from lspsim.gpu.load import load_gpu
-from lspsim.gpu.measured import MeasuredRow
-from lspsim.gpu.model import GpuModel
-from lspsim.gpu.schema import Parameters
+from lspsim.gpu.config.edit import with_values
+from lspsim.gpu.config.load import load_gpu
+from lspsim.gpu.config.schema import Parameters
+from lspsim.gpu.fit.accuracy import Accuracy
+from lspsim.gpu.fit.measured import MeasuredRow
+from lspsim.gpu.model.gpu_model import GpuModel
 
 HELD_OUT_SPARSITY = 0.7
 """Rows of this sparsity are predicted, not fitted."""

@@ -7,11 +7,11 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from lspsim.errors import ConfigError, WorkloadError
-from lspsim.gpu.dense import chip_of, dense_rates, dense_times, streamed_seconds
-from lspsim.gpu.kernel_time import KernelTime, bound_by
-from lspsim.gpu.load import load_parameters
-from lspsim.gpu.schema import BYTES, Dtype, Gpu, Parameters
-from lspsim.gpu.sparse import sparse_kernels
+from lspsim.gpu.config.load import load_parameters
+from lspsim.gpu.config.schema import BYTES, Dtype, Gpu, Parameters
+from lspsim.gpu.model.dense import chip_of, dense_rates, dense_times, streamed_seconds
+from lspsim.gpu.model.kernel_time import KernelTime, bound_by
+from lspsim.gpu.model.sparse import sparse_kernels
 from lspsim.workload import BlockMask
 
 EXPONENTIALS_PER_CLOCK = 16
@@ -49,7 +49,9 @@ class GpuModel:
         self._dense = lru_cache(maxsize=4096)(self._dense_uncached)
         self._sparse = lru_cache(maxsize=65536)(self._sparse_uncached)
 
-    def dense_latency(self, m: int, n: int, k: int, batch: int = 1) -> KernelTime:
+    def dense_latency(
+        self, m: int, n: int, k: int, batch: int = 1, *, warm: bool = False
+    ) -> KernelTime:
         """Predict a dense GEMM `Y[m, n] = X[m, k] @ W[n, k]^T`, bias in its epilogue.
 
         Parameters
@@ -58,15 +60,18 @@ class GpuModel:
             Rows of X (tokens x images), rows of W, reduction length.
         batch
             Independent products in one kernel (heads x images, unfused attention).
+        warm
+            Whether L2 may hold W from its last use. By default W comes from DRAM: as in a
+            network whose weights together exceed L2, and as `lspsim gpu measure` times it.
 
         Raises
         ------
         WorkloadError
             When a size is below 1.
         """
-        return self._dense(m, n, k, batch)
+        return self._dense(m, n, k, batch, warm)
 
-    def sparse_latency(self, mask: BlockMask, m: int) -> KernelTime:
+    def sparse_latency(self, mask: BlockMask, m: int, *, warm: bool = False) -> KernelTime:
         """Predict a block-sparse layer: the kernel, and copies where something is padded.
 
         The kernel reads and writes through strides and adds the bias itself (see
@@ -78,13 +83,15 @@ class GpuModel:
             Kept blocks of `W[N, K]`.
         m
             Tokens x images.
+        warm
+            As in `dense_latency`.
 
         Raises
         ------
         WorkloadError
             When the kernel does not take the mask's blocks, or `m` is below 1.
         """
-        return self._sparse(mask, m)
+        return self._sparse(mask, m, warm)
 
     def elementwise(self, read_bytes: float, written_bytes: float) -> KernelTime:
         """Predict a kernel that only moves data past the SMs' vector units.
@@ -106,11 +113,15 @@ class GpuModel:
             launch_s + memory_s, bound_by(0.0, memory_s, launch_s), 0.0, moved, missed
         )
 
-    def flash_attention(self, sequences: int, tokens: int, head_dim: int) -> KernelTime:
+    def flash_attention(
+        self, sequences: int, tokens: int, head_dim: int, *, split: bool = True
+    ) -> KernelTime:
         """Predict attention in one kernel: scores never leave the SM.
 
         Work is padded to tiles of 64 queries by 64 keys (the smallest of FlashAttention-2,
-        arXiv 2307.08691); one thread block takes 128 queries. Exponentials follow the
+        arXiv 2307.08691); one thread block takes 128 queries, or a whole sequence as in the
+        first FlashAttention (section 3.2 there), which few sequences do not fill a GPU with.
+        Exponentials follow the
         products at 16 per clock and SM: on H100 the 3.9 T/s that FlashAttention-3 (arXiv
         2407.08608, section 3.1) names as what short heads wait for.
 
@@ -120,14 +131,16 @@ class GpuModel:
             Images x heads (x windows).
         tokens, head_dim
             Length of a sequence, values per head.
+        split
+            Whether a sequence is shared out over thread blocks.
         """
         if min(sequences, tokens, head_dim) < 1:
             raise WorkloadError("attention needs at least one sequence, token and value per head")
         queries, keys = -(-tokens // 64) * 64, -(-tokens // 64) * 64
         flops = 4.0 * sequences * tokens * tokens * head_dim
-        blocks = sequences * -(-tokens // 128)
-        waves = -(-blocks // int(self.chip.sms))
-        scores = queries * keys / -(-tokens // 128)
+        parts = -(-tokens // 128) if split else 1
+        waves = -(-sequences * parts // int(self.chip.sms))
+        scores = queries * keys / parts
         products_s = 4.0 * scores * head_dim * self.chip.sms / self.chip.peak_flop_per_s
         exponentials_s = scores / (EXPONENTIALS_PER_CLOCK * self.chip.clock_hz)
         reached = float(self.parameters.vector.attention_efficiency)
@@ -169,13 +182,14 @@ class GpuModel:
         slower = self.gpu.peak_flop_per_s("bf16") / self.gpu.peak_flop_per_s(self.dtype)
         return float(self.gpu.power.flop.value) * slower
 
-    def _dense_uncached(self, m: int, n: int, k: int, batch: int) -> KernelTime:
+    def _dense_uncached(self, m: int, n: int, k: int, batch: int, warm: bool) -> KernelTime:
         if min(m, n, k, batch) < 1:
             raise WorkloadError(
                 f"a GEMM's sizes are at least 1, got m={m}, n={n}, k={k}, batch={batch}"
             )
         rows, columns, depth = (np.array([float(x)]) for x in (m, n, k))
-        found = dense_times(self.chip, self.rates, rows, columns, depth, float(batch))
+        cold = 0.0 if warm else float(batch * n * k * self.chip.value_bytes)
+        found = dense_times(self.chip, self.rates, rows, columns, depth, float(batch), cold)
         latency, compute, memory, moved, missed = (float(x[0]) for x in found)
         return KernelTime(
             latency,
@@ -185,10 +199,10 @@ class GpuModel:
             missed,
         )
 
-    def _sparse_uncached(self, mask: BlockMask, m: int) -> KernelTime:
+    def _sparse_uncached(self, mask: BlockMask, m: int, warm: bool) -> KernelTime:
         if m < 1:
             raise WorkloadError(f"a layer needs at least one token, got m={m}")
-        found = sparse_kernels(self.chip, self.rates, self.parameters.sparse, mask, m)
+        found = sparse_kernels(self.chip, self.rates, self.parameters.sparse, mask, m, warm)
         whole = [self._with_copies(time, tokens, mask, m) for tokens, time in found.items()]
         return min(whole, key=lambda time: time.latency_s)
 

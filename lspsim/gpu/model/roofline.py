@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lspsim.gpu.kernel_time import KernelTime
-from lspsim.gpu.schema import Dtype, Gpu
+from lspsim.gpu.config.schema import Dtype, Gpu
+from lspsim.gpu.model.kernel_time import KernelTime
 
 EFFICIENCY = 0.8
 """Part of both peaks that the second roofline grants."""

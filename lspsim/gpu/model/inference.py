@@ -7,19 +7,23 @@ from functools import cached_property
 from typing import Any, Literal
 
 from lspsim.errors import WorkloadError
-from lspsim.gpu.kernel_time import KernelTime
-from lspsim.gpu.load import load_framework
-from lspsim.gpu.lower import AttentionKernel, ElementwiseKernel, Kernel, lower
-from lspsim.gpu.model import GpuModel
-from lspsim.gpu.roofline import derated_roofline_s, roofline_s
-from lspsim.gpu.schema import Framework
-from lspsim.gpu.sparse import supported
+from lspsim.gpu.config.load import load_framework
+from lspsim.gpu.config.schema import Framework
+from lspsim.gpu.model.gpu_model import GpuModel
+from lspsim.gpu.model.kernel_time import KernelTime
+from lspsim.gpu.model.lower import AttentionKernel, ElementwiseKernel, Kernel, lower
+from lspsim.gpu.model.roofline import derated_roofline_s, roofline_s
+from lspsim.gpu.model.sparse import supported
 from lspsim.workload import Workload
 
 SCHEMA = "lspsim/gpu-prediction/v1"
 
 Choice = Literal["best", "sparse", "dense"]
 """Which kernel masked layers take: the faster of both, always the block-sparse one, or never."""
+
+DenseBecause = Literal["slower", "block", "asked"]
+"""Why a masked layer runs dense: the block-sparse kernel is not faster, does not take the
+mask's blocks, or was not wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class GpuLayer:
     derated_roofline_s: float
     dense_latency_s: float | None = None
     """Of a masked layer, had it been dense."""
+    dense_because: DenseBecause | None = None
+    """Of a masked layer that runs dense."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class GpuPrediction:
     batch: int
     layers: tuple[GpuLayer, ...]
     parameters: str
+    energy_basis: str
+    """Which constants behind the energies are assumed."""
 
     @cached_property
     def latency_s(self) -> float:
@@ -72,12 +80,8 @@ class GpuPrediction:
 
     @cached_property
     def kept_dense(self) -> tuple[str, ...]:
-        """Masked layers that stay dense, because the block-sparse kernel would gain nothing."""
-        return tuple(
-            layer.name
-            for layer in self.layers
-            if layer.kind == "gemm" and layer.dense_latency_s is not None
-        )
+        """Masked layers that run dense."""
+        return tuple(layer.name for layer in self.layers if layer.dense_because is not None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data: totals, and a dict per layer."""
@@ -89,6 +93,7 @@ class GpuPrediction:
             "framework": self.framework,
             "batch": self.batch,
             "parameters": self.parameters,
+            "energy_basis": self.energy_basis,
             "totals": {
                 "latency_s": self.latency_s,
                 "images_per_s": self.batch / self.latency_s,
@@ -112,6 +117,7 @@ class GpuPrediction:
                     "roofline_s": layer.roofline_s,
                     "derated_roofline_s": layer.derated_roofline_s,
                     "dense_latency_s": layer.dense_latency_s,
+                    "dense_because": layer.dense_because,
                 }
                 for layer in self.layers
             ],
@@ -144,7 +150,11 @@ def predict(
         network does not fit into the GPU's memory.
     """
     chosen = framework or load_framework()
-    layers = tuple(_layer(k, model, chosen, kernels) for k in lower(workload, chosen, model.dtype))
+    warm = weights_stay(workload, model)
+    layers = tuple(
+        _layer(kernel, model, chosen, kernels, warm)
+        for kernel in lower(workload, chosen, model.dtype)
+    )
     _check_memory(workload, model, max(layer.time.bytes for layer in layers))
     return GpuPrediction(
         workload.model,
@@ -154,13 +164,23 @@ def predict(
         workload.batch,
         layers,
         model.parameters.name,
+        model.gpu.power.basis,
     )
+
+
+def weights_stay(workload: Workload, model: GpuModel) -> bool:
+    """Whether all weights together stay in L2 from one inference to the next."""
+    held = model.rates.l2_share * model.chip.l2_bytes
+    return _weights(workload) * model.chip.value_bytes <= held
+
+
+def _weights(workload: Workload) -> int:
+    return sum(gemm.n * gemm.k for gemm in workload.gemms if gemm.rhs == "weight")
 
 
 def _check_memory(workload: Workload, model: GpuModel, largest_bytes: float) -> None:
     """Refuse what cannot run: all weights and one kernel's operands must lie in DRAM."""
-    values = sum(gemm.n * gemm.k for gemm in workload.gemms if gemm.rhs == "weight")
-    needed = values * model.chip.value_bytes + largest_bytes
+    needed = _weights(workload) * model.chip.value_bytes + largest_bytes
     capacity = float(model.gpu.memory.capacity.value)
     if needed > capacity:
         raise WorkloadError(
@@ -169,8 +189,10 @@ def _check_memory(workload: Workload, model: GpuModel, largest_bytes: float) -> 
         )
 
 
-def _layer(kernel: Kernel, model: GpuModel, framework: Framework, choice: Choice) -> GpuLayer:
-    kind, time, dense_s = _time(kernel, model, framework, choice)
+def _layer(
+    kernel: Kernel, model: GpuModel, framework: Framework, choice: Choice, warm: bool
+) -> GpuLayer:
+    kind, time, dense_s, because = _time(kernel, model, choice, warm)
     time = _slowed(time, framework, kind)
     return GpuLayer(
         kernel.name,
@@ -180,34 +202,39 @@ def _layer(kernel: Kernel, model: GpuModel, framework: Framework, choice: Choice
         roofline_s(model.gpu, model.dtype, time),
         derated_roofline_s(model.gpu, model.dtype, time),
         dense_s,
+        because,
     )
 
 
 def _time(
-    kernel: Kernel, model: GpuModel, framework: Framework, choice: Choice
-) -> tuple[str, KernelTime, float | None]:
-    """Return kind, time, and for a masked layer its dense latency."""
+    kernel: Kernel, model: GpuModel, choice: Choice, warm: bool
+) -> tuple[str, KernelTime, float | None, DenseBecause | None]:
+    """Return kind, time, and for a masked layer its dense latency and why it runs dense."""
     if isinstance(kernel, ElementwiseKernel):
-        return kernel.kind, model.elementwise(kernel.read_bytes, kernel.written_bytes), None
+        return kernel.kind, model.elementwise(kernel.read_bytes, kernel.written_bytes), None, None
     if isinstance(kernel, AttentionKernel):
-        time = model.flash_attention(kernel.sequences, kernel.tokens, kernel.head_dim)
-        return "attention", time, None
-    dense = model.dense_latency(kernel.m, kernel.n, kernel.k, kernel.batch)
+        time = model.flash_attention(
+            kernel.sequences, kernel.tokens, kernel.head_dim, split=kernel.split
+        )
+        return "attention", time, None, None
+    dense = model.dense_latency(
+        kernel.m, kernel.n, kernel.k, kernel.batch, warm=warm or not kernel.weight
+    )
     if kernel.mask is None or kernel.mask.keep.all():
-        return "gemm", dense, None
-    if choice == "dense" or (
-        choice == "best" and not supported(kernel.mask.block_out, kernel.mask.block_in)
-    ):
-        return "gemm", dense, dense.latency_s
-    sparse = model.sparse_latency(kernel.mask, kernel.m)
+        return "gemm", dense, None, None
+    if choice == "dense":
+        return "gemm", dense, dense.latency_s, "asked"
+    if choice == "best" and not supported(kernel.mask.block_out, kernel.mask.block_in):
+        return "gemm", dense, dense.latency_s, "block"
+    sparse = model.sparse_latency(kernel.mask, kernel.m, warm=warm)
     if choice == "best" and sparse.latency_s >= dense.latency_s:
-        return "gemm", dense, dense.latency_s
-    return "sparse", sparse, dense.latency_s
+        return "gemm", dense, dense.latency_s, "slower"
+    return "sparse", sparse, dense.latency_s, None
 
 
 def _slowed(time: KernelTime, framework: Framework, kind: str) -> KernelTime:
-    """Add what the framework costs: its overhead, and the host's pace."""
-    factor = 1.0 if kind in ("gemm", "sparse") else float(framework.overhead)
+    """Add what the framework costs: its products' overhead, and the host's pace."""
+    factor = float(framework.overhead) if kind in ("gemm", "sparse") else 1.0
     latency_s = time.latency_s * factor
     host_s = float(framework.host) * time.kernels
     bound = time.bound_by

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lspsim.gpu.schema import BYTES, Dtype, Gpu, Parameters
+from lspsim.gpu.config.schema import BYTES, Dtype, Gpu, Parameters
 
 FloatArray = NDArray[np.float64]
 
@@ -122,7 +122,7 @@ def feed_bytes_per_s(chip: Chip, rates: DenseRates) -> float:
 
 
 def memory_seconds(
-    chip: Chip, rates: DenseRates, moved_bytes: FloatArray
+    chip: Chip, rates: DenseRates, moved_bytes: FloatArray, cold_bytes: FloatArray | float = 0.0
 ) -> tuple[FloatArray, FloatArray]:
     """Return the time to move bytes through L2 and, what L2 does not hold, DRAM.
 
@@ -132,13 +132,15 @@ def memory_seconds(
         The GPU.
     moved_bytes
         Operands and results of a kernel, each counted once, > 0.
+    cold_bytes
+        Part of them that pass DRAM in any case.
 
     Returns
     -------
     tuple
         Seconds, and bytes that pass through DRAM.
     """
-    missed = np.maximum(moved_bytes - rates.l2_share * chip.l2_bytes, 0.0)
+    missed = np.maximum(moved_bytes - rates.l2_share * chip.l2_bytes, cold_bytes)
     seconds = missed / (rates.dram_efficiency * chip.dram_bytes_per_s) + moved_bytes / (
         rates.l2_efficiency * chip.l2_bytes_per_s
     )
@@ -146,7 +148,11 @@ def memory_seconds(
 
 
 def streamed_seconds(
-    chip: Chip, rates: DenseRates, moved_bytes: float, dram_efficiency: float
+    chip: Chip,
+    rates: DenseRates,
+    moved_bytes: float,
+    dram_efficiency: float,
+    cold_bytes: float = 0.0,
 ) -> tuple[float, float]:
     """Return seconds and DRAM bytes of a kernel that reads and writes everything once, in order.
 
@@ -160,8 +166,10 @@ def streamed_seconds(
         Operands and results.
     dram_efficiency
         Part of the DRAM bandwidth that this kind of kernel reaches.
+    cold_bytes
+        Part of the bytes that pass DRAM in any case.
     """
-    missed = max(moved_bytes - rates.l2_share * chip.l2_bytes, 0.0)
+    missed = max(moved_bytes - rates.l2_share * chip.l2_bytes, cold_bytes)
     dram_s = missed / (dram_efficiency * chip.dram_bytes_per_s)
     return max(dram_s, moved_bytes / (rates.l2_efficiency * chip.l2_bytes_per_s)), missed
 
@@ -173,6 +181,7 @@ def dense_times(
     n: FloatArray,
     k: FloatArray,
     batch: float = 1.0,
+    cold_bytes: float = 0.0,
 ) -> DenseTimes:
     """Predict GEMMs `Y[M, N] = X[M, K] @ W[N, K]^T`.
 
@@ -184,6 +193,9 @@ def dense_times(
         Sizes, `[gemms]`, each >= 1.
     batch
         Independent products of these sizes in one kernel.
+    cold_bytes
+        Part of each GEMM's operands that L2 does not hold from before. Tables of GEMMs
+        repeat the same few operands: none.
     """
     value = chip.value_bytes
     rate = rates.compute_efficiency * chip.peak_flop_per_s / chip.sms
@@ -197,7 +209,7 @@ def dense_times(
     )
     waves = np.ceil(np.ceil(rows / _TM) * np.ceil(columns / _TN) * _S * batch / chip.sms)
     moved = batch * value * (m * k + n * k + m * n)
-    memory, missed = memory_seconds(chip, rates, moved)
+    memory, missed = memory_seconds(chip, rates, moved, cold_bytes)
     compute = waves * block
     shuffled = 2 * ACCUMULATOR_BYTES * rows * columns * _S * batch
     split = np.where(

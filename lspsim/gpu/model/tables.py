@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from rich.table import Table
 
-from lspsim.gpu.inference import GpuLayer, GpuPrediction
+from lspsim.gpu.model.inference import GpuLayer, GpuPrediction
 from lspsim.report.grouping import common_name
 from lspsim.report.quantities import binary_size, percent, si
 from lspsim.report.tables import name_value_table
@@ -24,6 +25,12 @@ class LayerGroup:
         """Sum over the members."""
         return sum(layer.time.latency_s for layer in self.members)
 
+    @property
+    def bound_by(self) -> str:
+        """What bounds the members, the most frequent first."""
+        counts = Counter(layer.time.bound_by for layer in self.members).most_common()
+        return ", ".join(bound for bound, _ in counts)
+
 
 def group_kernels(prediction: GpuPrediction, *, collapse: bool = True) -> list[LayerGroup]:
     """Return the rows of a table, in order of first appearance.
@@ -35,26 +42,30 @@ def group_kernels(prediction: GpuPrediction, *, collapse: bool = True) -> list[L
     collapse
         False: one row per kernel.
     """
-    groups: dict[tuple[object, ...], list[GpuLayer]] = {}
+    groups: dict[str, dict[str, list[GpuLayer]]] = {}
     for layer in prediction.layers:
-        key: tuple[object, ...] = (layer.name,)
-        if collapse:
-            parts = ("*" if part.isdigit() else part for part in layer.name.split("."))
-            key = (*parts, layer.kind, layer.time.bound_by)
-        groups.setdefault(key, []).append(layer)
+        parts = ("*" if part.isdigit() else part for part in layer.name.split("."))
+        place = ".".join(parts) if collapse else layer.name
+        groups.setdefault(place, {}).setdefault(layer.kind, []).append(layer)
     return [
         LayerGroup(common_name([layer.name for layer in members]), tuple(members))
-        for members in groups.values()
+        for kinds in groups.values()
+        for members in kinds.values()
     ]
 
 
 def prediction_table(prediction: GpuPrediction, *, collapse: bool = True) -> Table:
     """Return latency, energy and rooflines per layer."""
     title = (
-        f"{prediction.model} on {prediction.gpu}, batch {prediction.batch}, {prediction.dtype}, "
-        f"{prediction.framework}"
+        f"Predicted: {prediction.model} on {prediction.gpu}, batch {prediction.batch}, "
+        f"{prediction.dtype}, {prediction.framework}"
     )
     table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
+    table.caption = (
+        f"* energy ({prediction.energy_basis}). Rooflines move every byte through DRAM; a kernel "
+        "whose operands L2 holds can be faster."
+    )
+    table.caption_justify = "left"
     table.show_footer = True
     table.add_column("layer", overflow="fold", footer="total")
     table.add_column("kernel")
@@ -63,7 +74,7 @@ def prediction_table(prediction: GpuPrediction, *, collapse: bool = True) -> Tab
         "latency": si(prediction.latency_s, "s"),
         "share": percent(1.0),
         "if dense": "",
-        "energy": si(prediction.energy_j, "J"),
+        "energy*": si(prediction.energy_j, "J"),
         "FLOPs": si(sum(layer.time.flops for layer in prediction.layers), ""),
         "DRAM": binary_size(round(sum(layer.time.dram_bytes for layer in prediction.layers))),
         "roofline": si(prediction.roofline_s, "s"),
@@ -84,7 +95,7 @@ def _cells(group: LayerGroup, total_s: float) -> tuple[str, ...]:
     return (
         group.name + count,
         first.kind,
-        first.time.bound_by,
+        group.bound_by,
         si(group.latency_s, "s"),
         percent(group.latency_s / total_s),
         si(sum(dense), "s") if dense else "",
@@ -103,7 +114,7 @@ def totals_table(prediction: GpuPrediction) -> Table:
         [
             ("latency", si(latency_s, "s")),
             ("throughput", f"{prediction.batch / latency_s:,.1f} images/s"),
-            ("energy", f"{si(prediction.energy_j, 'J')} (constants assumed, see docs/gpu.md)"),
+            ("energy", f"{si(prediction.energy_j, 'J')} ({prediction.energy_basis})"),
             ("average power", si(prediction.energy_j / latency_s, "W")),
             ("kernels", f"{sum(layer.time.kernels for layer in prediction.layers):,}"),
             ("roofline", f"{si(prediction.roofline_s, 's')} (data sheet)"),

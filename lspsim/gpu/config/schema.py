@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lspsim.gpu.quantities import (
+from lspsim.gpu.config.quantities import (
     Bandwidth,
     Capacity,
     ComputeRate,
@@ -67,6 +67,17 @@ class Power(Record):
         description="Dynamic energy of one bf16 tensor-core operation, operands from L2 included"
     )
     byte: Sourced[EnergyPerByte] = Field(description="Energy of one byte from or to DRAM")
+
+    @property
+    def basis(self) -> str:
+        """What energies rest on: the constants whose source begins with `assumed`."""
+        names = {
+            "idle power": self.idle.source,
+            "energy per operation": self.flop.source,
+            "energy per DRAM byte": self.byte.source,
+        }
+        assumed = [name for name, source in names.items() if source.startswith("assumed")]
+        return f"assumed: {', '.join(assumed)}" if assumed else "no constant is assumed"
 
 
 class Gpu(Record):
@@ -172,8 +183,9 @@ class Framework(Record):
     autocast: bool = Field(
         description="Mixed precision: norms and the residual stream in fp32, cast before GEMMs"
     )
-    attention: Literal["flash", "unfused"] = Field(
-        description="One kernel for attention, or one per operator with scores in memory"
+    attention: Literal["flash", "flash1", "unfused"] = Field(
+        description="One kernel for attention (flash1: a thread block per head, as the first "
+        "FlashAttention), or one per operator with scores in memory"
     )
     layout_copies: int = Field(
         default=0, ge=0, description="Tensors of tokens x width copied around each attention"
@@ -182,7 +194,8 @@ class Framework(Record):
         description="Least time between two kernels, because the host submits them one by one"
     )
     overhead: Factor = Field(
-        description="Time of everything besides GEMMs over the model's, fitted to dense networks"
+        description="Time of GEMMs, block-sparse ones included, over the model's: other "
+        "libraries and lower clocks than in bursts; fitted to a dense network"
     )
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 
-from lspsim.gpu.inference import GpuPrediction, predict
-from lspsim.gpu.load import load_framework, load_gpu
-from lspsim.gpu.model import GpuModel
-from lspsim.gpu.schema import Dtype, Framework, Parameters
+from lspsim.gpu.config.load import load_framework, load_gpu
+from lspsim.gpu.config.schema import Dtype, Framework, Parameters
+from lspsim.gpu.model.gpu_model import GpuModel
+from lspsim.gpu.model.inference import GpuPrediction, predict
 from lspsim.workload import Workload
 from lspsim.workload.generate import prunable_names, random_masks
 

@@ -7,8 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lspsim.gpu.dense import DenseRates
-from lspsim.gpu.schema import Parameters
+from lspsim.gpu.config.schema import Parameters
 from lspsim.hardware.sourced import Record
 from lspsim.report.files import whole_file
 
@@ -45,11 +44,6 @@ def with_values(parameters: Parameters, values: Mapping[str, float | str]) -> Pa
 def rounded(value: float) -> Fraction:
     """Return a value to four significant digits, exactly as it will be written."""
     return Fraction(f"{value:.4g}")
-
-
-def dense_values(rates: DenseRates) -> dict[str, float | str]:
-    """Return the paths and values that plain numbers stand for."""
-    return {f"dense.{name.removesuffix('_s')}": value for name, value in rates._asdict().items()}
 
 
 def write_parameters(path: Path, parameters: Parameters) -> None:

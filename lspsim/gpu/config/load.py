@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lspsim.errors import ConfigError
-from lspsim.gpu.schema import GPU_CHECKS, Framework, Gpu, Parameters
+from lspsim.gpu.config.schema import GPU_CHECKS, Framework, Gpu, Parameters
 from lspsim.hardware import presets
 from lspsim.hardware.files import read_record
 from lspsim.hardware.problems import Check, suggest
@@ -55,7 +55,7 @@ def load_parameters(gpu: Gpu, name_or_path: str | PathLike[str] | None = None) -
         As `load_gpu`.
     """
     chosen = gpu.parameters if name_or_path is None else name_or_path
-    return _load(chosen, "parameters", _folder() / "parameters", Parameters)
+    return _load(chosen, "parameters file", _folder() / "parameters", Parameters)
 
 
 def load_framework(name_or_path: str | PathLike[str] = DEFAULT_FRAMEWORK) -> Framework:

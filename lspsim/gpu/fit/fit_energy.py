@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from lspsim.errors import ResultError
-from lspsim.gpu.accuracy import Accuracy
-from lspsim.gpu.calibrate_sparse import HELD_OUT_SPARSITY
-from lspsim.gpu.inference import predict
-from lspsim.gpu.load import load_gpu
-from lspsim.gpu.measured import MeasuredRow
-from lspsim.gpu.model import GpuModel
-from lspsim.gpu.schema import Parameters
+from lspsim.gpu.config.load import load_gpu
+from lspsim.gpu.config.schema import Parameters
+from lspsim.gpu.fit.accuracy import Accuracy
+from lspsim.gpu.fit.fit_sparse import HELD_OUT_SPARSITY
+from lspsim.gpu.fit.measured import MeasuredRow
+from lspsim.gpu.model.gpu_model import GpuModel
+from lspsim.gpu.model.inference import predict
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lspsim.errors import ResultError
-from lspsim.gpu.accuracy import Accuracy
-from lspsim.gpu.dense import Chip, DenseRates, FloatArray, dense_times
-from lspsim.gpu.table import GemmTable
+from lspsim.gpu.fit.accuracy import Accuracy
+from lspsim.gpu.fit.gemm_table import GemmTable
+from lspsim.gpu.model.dense import Chip, DenseRates, FloatArray, dense_times
 
 ROWS = 3000
 """Rows that the fit looks at, drawn with a fixed seed where there are more."""
@@ -137,6 +137,11 @@ def fit_dense(
         accuracy(rates, training),
         accuracy(rates, testing) if hold_out else None,
     )
+
+
+def dense_values(rates: DenseRates) -> dict[str, float | str]:
+    """Return parameters as `with_values` takes them: path to value."""
+    return {f"dense.{name.removesuffix('_s')}": value for name, value in rates._asdict().items()}
 
 
 def predicted(chip: Chip, rates: DenseRates, table: GemmTable) -> FloatArray:

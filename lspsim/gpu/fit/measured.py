@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from lspsim.errors import ResultError
-from lspsim.gpu.load import gpu_names
-from lspsim.gpu.schema import BYTES, Dtype
-from lspsim.gpu.table import GemmTable
+from lspsim.gpu.config.load import gpu_names
+from lspsim.gpu.config.schema import BYTES, Dtype
+from lspsim.gpu.fit.gemm_table import GemmTable
 from lspsim.workload import BlockMask
 from lspsim.workload.generate import prunable_names, random_masks
 
@@ -131,16 +131,18 @@ def dense_table(rows: Iterable[MeasuredRow], source: str) -> GemmTable:
 def gpu_of_device(device: str) -> str | None:
     """Return which description a device's own name means: `NVIDIA H200` is `h200`."""
     flat = "".join(char for char in device.lower() if char.isalnum())
-    found = [name for name in gpu_names() if name in flat]
+    found = [name for name in gpu_names() if all(part in flat for part in name.split("-"))]
     return max(found, key=len) if found else None
 
 
 def _rows_of(path: Path) -> list[MeasuredRow]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ResultError(f"{path}: cannot be read: {reason}; check the path") from None
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()  # cut off while it was written
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -151,8 +153,9 @@ def _rows_of(path: Path) -> list[MeasuredRow]:
             if data["status"] == "ok" and not data["kind"].startswith("cpu") and drawn:
                 rows.append(_row(data, path.name))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = f"no key {error}" if isinstance(error, KeyError) else str(error)
             raise ResultError(
-                f"{path}:{number}: no row of lspsim gpu measure ({error}); name another file"
+                f"{path}:{number}: no row of lspsim gpu measure ({reason}); name another file"
             ) from None
     return rows
 

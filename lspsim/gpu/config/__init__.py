@@ -1,0 +1,1 @@
+"""YAML files that say what runs: data sheets, fitted parameters, frameworks."""

@@ -1,0 +1,1 @@
+"""Measurements and published figures, and the parameters that are fitted to them."""

@@ -1,0 +1,1 @@
+"""The execution model: kernels, layers and whole networks, in seconds and joules."""
