@@ -94,7 +94,7 @@ def test_sizes_and_seeds(flat: Path) -> None:
     other = load_dataset(str(flat), "train", 10, seed=2, image_size=32)
     assert torch.equal(first.images, again.images)
     assert not torch.equal(first.images, other.images)
-    with pytest.raises(ModelError, match="1000 images asked for, there are"):
+    with pytest.raises(ModelError, match="1000 are asked for, and 20 of 60 images"):
         load_dataset(str(flat), "train", 1000)
 
 

@@ -73,10 +73,12 @@ def folder_images(
     number = {name: index for index, name in enumerate(classes)}
     chosen = _choose(files, root, split, cut_train=root != folder)
     where = f"image folder {folder}, split {split!r}"
-    if not chosen:
-        raise ModelError(f"{where}: no image falls into it; the folder holds {len(files)} in all")
-    if size is not None and size > len(chosen):
-        raise ModelError(f"{where}: {size} images asked for, there are {len(chosen)}")
+    if not chosen or (size is not None and size > len(chosen)):
+        wanted = "one is needed" if size is None else f"{size} are asked for"
+        raise ModelError(
+            f"{where}: {wanted}, and {len(chosen)} of {len(files)} images fall into it (each goes "
+            "to a split by a digest of its path); ask for fewer, or add images"
+        )
     order = np.random.default_rng(seed).permutation(len(chosen))[:size]
     paths = [chosen[index] for index in order]
     labels = torch.tensor([number[path.relative_to(root).parts[0]] for path in paths])
