@@ -1,9 +1,9 @@
 // Takes the results out, visit by visit, empty tile columns included.
 //
 // A result for DRAM leaves while its transfer holds the channel, as the DMA pulls
-// its rows, and after it if the channel is faster than a row per cycle; a result that stays on chip leaves after the
-// transfer (of a header) if there is one, one row per cycle. An empty column has
-// no bank: its rows are zero.
+// its rows, and after it if the channel is faster than a row per cycle. A result that
+// stays on chip leaves after the transfer (of a header) if there is one, one row per
+// cycle. An empty column has no bank: its rows are zero.
 module lsp_writeback #(
     parameter int ADDR = 8,
     parameter int NUM = 24
