@@ -105,6 +105,11 @@ TURNED = replace(RANDOM, allocate="knapsack", basis="rotate", couple=True)
 """The control that has everything that `FULL` has but the choice of blocks: random ones, in
 the same basis, coupled, refitted, with sparsity shared by the loss after the refit."""
 
+OTHERS_TURNED = tuple(
+    replace(TURNED, score=score) for score in SCORES if score not in ("random", "block-obs")
+)
+"""Alike for every other score: all that `FULL` has but the order of its blocks."""
+
 LOW_RANK = Method("low-rank", "least-squares", "knapsack", pattern="rank")
 UNITS = replace(FULL, allocate="greedy", pattern="units")
 RIVAL = Method("smaller-dense", "trained", "none", pattern="dense")
@@ -112,6 +117,7 @@ RIVAL = Method("smaller-dense", "trained", "none", pattern="dense")
 
 CONTROLS = (
     TURNED,
+    *OTHERS_TURNED,
     replace(RANDOM, basis="rotate", couple=True),
     *(replace(RANDOM, allocate=name) for name in ALLOCATORS if name != "uniform"),
     UNITS,
