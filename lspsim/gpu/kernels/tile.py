@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import torch
 
 from lspsim.errors import LspsimError
+from lspsim.gpu.model.sparse import SMALLEST_BLOCK, supported
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 """Number formats of the kernel by the names that options and files use."""
-
-SMALLEST_BLOCK = 16
-"""Least side of a block and of a tile (`tl.dot` needs 16)."""
 
 
 def dtype_named(name: str) -> torch.dtype:
@@ -51,12 +49,11 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def check_block(block_out: int, block_in: int) -> None:
     """Raise `LspsimError` unless both sides of the block are powers of two of at least 16."""
-    for side in (block_out, block_in):
-        if not _is_power_of_two(side) or side < SMALLEST_BLOCK:
-            raise LspsimError(
-                f"block {block_out}x{block_in} is not supported by the block-sparse kernel: each "
-                f"side must be a power of two of at least {SMALLEST_BLOCK}; prune with e.g. 32x32"
-            )
+    if not supported(block_out, block_in):
+        raise LspsimError(
+            f"block {block_out}x{block_in} is not supported by the block-sparse kernel: each "
+            f"side must be a power of two of at least {SMALLEST_BLOCK}; prune with e.g. 32x32"
+        )
 
 
 @dataclass(frozen=True, slots=True)

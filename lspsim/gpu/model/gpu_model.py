@@ -121,9 +121,8 @@ class GpuModel:
         Work is padded to tiles of 64 queries by 64 keys (the smallest of FlashAttention-2,
         arXiv 2307.08691); one thread block takes 128 queries, or a whole sequence as in the
         first FlashAttention (section 3.2 there), which few sequences do not fill a GPU with.
-        Exponentials follow the
-        products at 16 per clock and SM: on H100 the 3.9 T/s that FlashAttention-3 (arXiv
-        2407.08608, section 3.1) names as what short heads wait for.
+        Exponentials follow the products at 16 per clock and SM: on H100 the 3.9 T/s that
+        FlashAttention-3 (arXiv 2407.08608, section 3.1) names as what short heads wait for.
 
         Parameters
         ----------
