@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.artist import Artist
@@ -31,6 +32,7 @@ NAMES = {
     REFIT: "block-OBS + refit",
     RANDOM: "random + refit, uniform",
     LPVIT: "LPViT, not fine-tuned",
+    replace(TURNED, score="fisher"): "Fisher, all else as in full",
     TURNED: "random, all else as in full",
     UNITS: "whole units, full",
     LOW_RANK: "low rank + refit",
