@@ -122,8 +122,8 @@ def pruning(
         bool,
         typer.Option(
             "--controls",
-            help="Instead: what else could explain a gain (random blocks in the turned basis, "
-            "other allocations, whole units, low rank, coupling), at 80 % unless --sparsity says.",
+            help="Instead: what else could explain a gain (another basis, whole units, low rank, "
+            "coupling), at 80 % unless --sparsity says.",
         ),
     ] = False,
     rival: Annotated[
@@ -160,8 +160,9 @@ def pruning(
     """Prune by every method, block size and sparsity; measure each; compare in pairs.
 
     Scores random, l1, wanda, taylor, lpvit, fisher, block-obs; compensation none, bias,
-    least-squares, obs, full; allocation uniform, greedy, lagrangian, knapsack. The whole
-    grid takes hours: Ctrl-C keeps what is finished, and the same command goes on.
+    least-squares, full, and obs with block-obs; allocation uniform, greedy (the whole network
+    as one), lagrangian, knapsack. The whole grid takes hours: Ctrl-C keeps what is finished,
+    and the same command goes on.
 
     Example: lspsim bench pruning --quick
     """

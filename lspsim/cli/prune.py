@@ -103,8 +103,8 @@ def prune(
     compensate: Annotated[
         Compensate,
         typer.Option(
-            help="What makes up for removed blocks. full: permutation, loss units, dead units, "
-            "block-OBS and refit (with --score block-obs)."
+            help="What makes up for removed blocks. obs: with block-obs. full: a basis in which "
+            "blocks are cheap, losses in nats, dead units for free, and refit; with any score."
         ),
     ] = "full",
     basis: Annotated[
@@ -126,12 +126,15 @@ def prune(
         ),
     ] = None,
     losses: Annotated[
-        Losses,
+        Losses | None,
         typer.Option(
             help="What layers share the budget by: what the score adds up to, or the loss that "
-            "is left after each layer is refitted (in nats; makes any score comparable)."
+            "is left after each layer is refitted (in nats; makes any score comparable). "
+            "Default: refit for random, l1 and wanda unless uniform, and with full; else score "
+            "(block-obs measures that loss itself).",
+            show_default=False,
         ),
-    ] = "score",
+    ] = None,
     images: Annotated[int, typer.Option(min=8, help="Calibration images.")] = 128,
     test_images: Annotated[
         int | None, typer.Option(min=1, help="Test images; default: all.", show_default=False)

@@ -8,17 +8,13 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lspsim.prune.recipe import LossSource, PruneRecipe
+    from lspsim.prune.recipe import PruneRecipe
 
 SCORES = ("random", "l1", "wanda", "taylor", "lpvit", "fisher", "block-obs")
 COMPENSATIONS = ("none", "bias", "least-squares", "obs", "full")
 ALLOCATORS = ("uniform", "greedy", "lagrangian", "knapsack")
 BLOCKS = ((16, 16), (32, 32))
 SPARSITIES = (50, 70, 80, 90)
-
-UNIFORM_ONLY = ("random", "l1", "wanda")
-"""Scores that rank blocks within a layer only: a count, a weight, an output norm of one
-layer says nothing about another's, so sharing sparsity between layers by them is refused."""
 
 SEEDS = 3
 RANDOM_SEEDS = 10
@@ -81,34 +77,23 @@ class Method:
 
     @property
     def meaningful(self) -> bool:
-        """Whether the parts go together."""
-        if self.compensate in ("obs", "full") and self.score != "block-obs":
-            return False
-        return self.allocate == "uniform" or self.score not in UNIFORM_ONLY
-
-    @property
-    def losses(self) -> LossSource:
-        """What layers share sparsity by: the score, unless that says nothing across layers."""
-        alone = self.score in UNIFORM_ONLY and self.allocate != "uniform"
-        return "refit" if alone else "score"
+        """Whether the parts go together: obs needs the weights that block-OBS ends with."""
+        return self.compensate != "obs" or self.score == "block-obs"
 
 
 FULL = Method("block-obs", "full", "knapsack")
 REFIT = Method("block-obs", "least-squares", "knapsack")
 RANDOM = Method("random", "least-squares", "uniform")
 LPVIT = Method("lpvit", "none", "lagrangian")
-HEADLINES = (FULL, REFIT, RANDOM, LPVIT)
-"""What claims are made about: everything at once, its plain relative, the control with the
-same refit, and LPViT as its paper describes it."""
+FISHER = Method("fisher", "full", "knapsack")
+HEADLINES = (FULL, FISHER, REFIT, RANDOM, LPVIT)
+"""What claims are made about: everything at once, the order of blocks that comes nearest to
+it with all else alike, its plain relative, the control with the same refit, and LPViT as its
+paper describes it."""
 
-TURNED = replace(RANDOM, allocate="knapsack", basis="rotate", couple=True)
-"""The control that has everything that `FULL` has but the choice of blocks: random ones, in
-the same basis, coupled, refitted, with sparsity shared by the loss after the refit."""
-
-OTHERS_TURNED = tuple(
-    replace(TURNED, score=score) for score in SCORES if score not in ("random", "block-obs")
-)
-"""Alike for every other score: all that `FULL` has but the order of its blocks."""
+RANDOM_FULL = Method("random", "full", "knapsack")
+"""Has everything that `FULL` has but the choice of blocks: random ones, in the same basis,
+coupled, refitted, with sparsity shared by the loss after the refit."""
 
 LOW_RANK = Method("low-rank", "least-squares", "knapsack", pattern="rank")
 UNITS = replace(FULL, allocate="greedy", pattern="units")
@@ -116,18 +101,14 @@ RIVAL = Method("smaller-dense", "trained", "none", pattern="dense")
 """Not pruned at all: a smaller network that was trained like the large one."""
 
 CONTROLS = (
-    TURNED,
-    *OTHERS_TURNED,
-    replace(RANDOM, basis="rotate", couple=True),
-    *(replace(RANDOM, allocate=name) for name in ALLOCATORS if name != "uniform"),
     UNITS,
     LOW_RANK,
     replace(FULL, basis="permute"),
     replace(REFIT, couple=True),
     replace(LPVIT, couple=True),
 )
-"""What else could explain a gain: the basis, the allocation, coupling, or that the model is
-so redundant that anything would do."""
+"""What else could explain a gain, beside what the grid holds: the basis, coupling, or that the
+model is so redundant that anything would do."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -182,15 +163,16 @@ class Cell:
     @property
     def precise(self) -> bool:
         """Whether it is measured on more images: all of ours, and what comes near."""
-        paired = self.method in (REFIT, TURNED, RIVAL, LOW_RANK) and self.seed == 0
-        return self.distilled or paired or self.method == FULL
+        paired = self.method in (REFIT, RANDOM_FULL, RIVAL, LOW_RANK) and self.seed == 0
+        return self.distilled or paired or self.method in (FULL, FISHER)
 
     @property
     def preparation(self) -> tuple[object, ...]:
         """What cells must share for one preparation to serve them all."""
         full = self.method.compensate == "full"
         method = self.method
-        how = (method.score, method.pattern, method.basis, method.losses, full)
+        losses = self.recipe.losses if method.score in SCORES else None
+        how = (method.score, method.pattern, method.basis, losses, full)
         return *how, self.block_out, self.block_in, self.seed
 
     @property
@@ -211,7 +193,6 @@ class Cell:
             most=CAP if method.score == "lpvit" else 1.0,
             basis=method.basis,  # type: ignore[arg-type]
             couple=method.couple,
-            losses=method.losses,
             by_kind=units_of(self.block_out) if method.pattern == "units" else {},
         )
 

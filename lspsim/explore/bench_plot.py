@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from matplotlib.artist import Artist
@@ -11,13 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from lspsim.explore.bench_cells import (
+    FISHER,
     FULL,
     HEADLINES,
     LOW_RANK,
     LPVIT,
     RANDOM,
+    RANDOM_FULL,
     REFIT,
-    TURNED,
     UNITS,
     Cell,
     Method,
@@ -32,8 +32,8 @@ NAMES = {
     REFIT: "block-OBS + refit",
     RANDOM: "random + refit, uniform",
     LPVIT: "LPViT, not fine-tuned",
-    replace(TURNED, score="fisher"): "Fisher, all else as in full",
-    TURNED: "random, all else as in full",
+    FISHER: "Fisher, all else as in full",
+    RANDOM_FULL: "random, all else as in full",
     UNITS: "whole units, full",
     LOW_RANK: "low rank + refit",
 }

@@ -56,8 +56,8 @@ class Prepared:
     layers: tuple[str, ...]
     curves: Mapping[str, tuple[LayerCurve, ...]]
     """By layer, one per block size that it may take."""
-    obs: Mapping[str, tuple[BlockObs, ...]]
-    """Alike; empty unless the score is block-OBS."""
+    alone: Mapping[str, LayerStatistics | BlockObs]
+    """By layer: what it takes to refit it by itself. Empty where nothing asked for its Gram."""
     permutations: Permutations | None
     """What was permuted; None in the model's own basis."""
     held_out_kl: Mapping[Basis, float] = field(default_factory=dict)
@@ -162,12 +162,13 @@ def prepare(
         kept = curves
 
         def weights_at(name: str, number: int, removed: int) -> FloatArray:
-            damping = obs[name][number].damping if by_obs else recipe.damping
-            return _refitted(statistics[name], kept[name][number].mask(removed), damping)
+            layer = obs[name][number] if by_obs else statistics[name]
+            return _refitted(layer, kept[name][number].mask(removed), recipe.damping)
 
         few = images.first(min(CORRECTION_IMAGES, len(images)))
         curves = corrected(model, few, weights_at, curves, statistics)
-    return Prepared(recipe, model, images, layers, curves, obs, permutations)
+    alone = {name: options[0] for name, options in obs.items()} if by_obs else statistics
+    return Prepared(recipe, model, images, layers, curves, alone, permutations)
 
 
 def _sizes(
@@ -229,7 +230,9 @@ def _obs(
 
 
 def _refitted(layer: LayerStatistics | BlockObs, mask: BlockMask, damping: float) -> FloatArray:
-    """Return the least-squares weight of a layer alone on a mask."""
+    """Return the least-squares weight of a layer alone on a mask; block-OBS knows its damping."""
+    if isinstance(layer, BlockObs):
+        damping = layer.damping
     return least_squares_refit(
         layer.weight, layer.gram, mask.keep, mask.block_out, mask.block_in, damping
     ).weight
@@ -319,8 +322,8 @@ def make_up(
     anchors = None
     if method == "obs":
         anchors = {
-            name: _refitted(options[0], masks[name], options[0].damping)
-            for name, options in prepared.obs.items()
+            name: _refitted(layer, masks[name], recipe.damping)
+            for name, layer in prepared.alone.items()
         }
     batches = prepared.images.batches(batch_size)
     done = compensate(prepared.model, masks, batches, method, recipe.damping, anchors)

@@ -13,12 +13,16 @@ from lspsim.prune.scores import SCORES
 from lspsim.prune.scores.lpvit import CAP
 
 Compensation = Literal["none", "bias", "least-squares", "obs", "full"]
-"""`full`: block-OBS in loss units, in another basis, coupled, then refitted."""
+"""`full`: losses in nats, in another basis, coupled, then refitted layer by layer."""
 
 Basis = Literal["own", "permute", "rotate", "auto"]
 LossSource = Literal["score", "refit"]
 
 BLOCK_OBS = "block-obs"
+
+ORDER_ONLY = ("random", "l1", "wanda")
+"""Scores that rank the blocks of one layer only: a count, a weight, an output norm of one
+layer says nothing about another's."""
 SCORE_NAMES: tuple[str, ...] = (*SCORES, BLOCK_OBS)
 
 KINDS = ("qkv", "proj", "fc1", "fc2")
@@ -61,8 +65,10 @@ class PruneRecipe:
         Whether blocks of units that died go for free. Default: with `full`.
     losses
         What an order of blocks is said to cost: "score", what the score adds up to;
-        "refit", the output error that is left once a layer is refitted alone, in nats,
-        for scores whose sums say nothing across layers.
+        "refit", the output error that is left once a layer is refitted alone, in nats.
+        Default: "refit" where a score out of `ORDER_ONLY` is to share sparsity between
+        layers, and with `full` for all scores but block-OBS, which measures that error
+        itself; else "score".
     more_sizes
         Further block sizes out of which the allocation takes one per layer.
     by_kind
@@ -79,7 +85,7 @@ class PruneRecipe:
     damping: float = 0.01
     basis: Basis | None = None
     couple: bool | None = None
-    losses: LossSource = "score"
+    losses: LossSource | None = None
     more_sizes: tuple[Size, ...] = ()
     by_kind: Mapping[str, Size] = field(default_factory=dict)
 
@@ -89,6 +95,10 @@ class PruneRecipe:
             object.__setattr__(self, "basis", "rotate" if full else "own")
         if self.couple is None:
             object.__setattr__(self, "couple", full)
+        if self.losses is None:
+            mute = self.score in ORDER_ONLY and self.allocate != "uniform"
+            refit = mute or (full and self.score != BLOCK_OBS)
+            object.__setattr__(self, "losses", "refit" if refit else "score")
         for what, value, known in (
             ("score", self.score, SCORE_NAMES),
             ("compensation", self.compensate, get_args(Compensation)),
@@ -100,10 +110,10 @@ class PruneRecipe:
         for kind in self.by_kind:
             if kind not in KINDS:
                 raise LspsimError(f"block size of {kind!r}: kinds of layer are {', '.join(KINDS)}")
-        if self.compensate in ("obs", "full") and self.score != BLOCK_OBS:
+        if self.compensate == "obs" and self.score != BLOCK_OBS:
             raise LspsimError(
-                f"compensation {self.compensate!r} goes with score {BLOCK_OBS!r}, not "
-                f"{self.score!r}; use 'least-squares' with other scores"
+                f"compensation 'obs' goes with score {BLOCK_OBS!r}, not {self.score!r}; use "
+                "'least-squares' or 'full' with other scores"
             )
 
     @property

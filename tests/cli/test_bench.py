@@ -45,7 +45,7 @@ def test_it_runs_in_parts(bench, tmp_path):
 
 
 def test_formats(bench):
-    words = ("--score", "l1", "--compensate", "bias", "--sparsity", "70")
+    words = ("--score", "l1", "--compensate", "bias", "--allocate", "uniform", "--sparsity", "70")
     data = json.loads(bench(*words, "--format", "json").out)
     assert data["schema"] == "lspsim/bench/v1"
     assert [cell["compensate"] for cell in data["cells"]] == ["bias"]
@@ -59,7 +59,7 @@ def test_formats(bench):
         (("--score", "taylr"), "'taylr' is none of random"),
         (("--sparsity", "0.5"), "whole number from 1 to 99"),
         (("--block", "16"), "not a block size"),
-        (("--score", "random", "--compensate", "full"), "no cell passes these choices"),
+        (("--score", "random", "--compensate", "obs"), "no cell passes these choices"),
     ],
 )
 def test_bad_choices(refused, tmp_path, words, told):

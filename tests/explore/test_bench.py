@@ -9,8 +9,8 @@ from lspsim.explore.bench_cells import (
     LOW_RANK,
     LPVIT,
     RANDOM,
+    RANDOM_FULL,
     REFIT,
-    TURNED,
     UNITS,
     Cell,
 )
@@ -126,7 +126,7 @@ def test_distillation_goes_on_from_the_pruned_network(card, tmp_path):
 
 
 def test_controls_are_measured_like_everything_else(bench, card):
-    for method in (TURNED, UNITS, LOW_RANK):
+    for method in (RANDOM_FULL, UNITS, LOW_RANK):
         sides = (0, 0) if method == LOW_RANK else (8, 8)
         row = bench.measure(Cell(method, *sides, 50))
         assert row.unit == "nats"

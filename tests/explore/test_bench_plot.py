@@ -1,6 +1,6 @@
 import pytest
 
-from lspsim.explore.bench_cells import FULL, LOW_RANK, TURNED, Cell
+from lspsim.explore.bench_cells import FULL, LOW_RANK, RANDOM_FULL, Cell
 from lspsim.explore.bench_plot import NAMES, draw_bench, write_picture
 from lspsim.explore.bench_table import Table
 from tests.explore.bench_cases import add
@@ -12,7 +12,7 @@ def table(tmp_path):
     for seed, kl in ((0, 0.01), (1, 0.03)):
         add(table, Cell(FULL, 16, 16, 80, seed), range(4), kl=kl)
     add(table, Cell(FULL, 16, 16, 70), range(2), kl=0.001)
-    add(table, Cell(TURNED, 32, 32, 80), range(9), kl=0.2)
+    add(table, Cell(RANDOM_FULL, 32, 32, 80), range(9), kl=0.2)
     add(table, Cell(LOW_RANK, 0, 0, 80), range(3), kl=0.05)
     add(table, Cell(FULL, 16, 16, 80, distilled=True), range(1), kl=1e-5)
     return table
@@ -28,10 +28,10 @@ def test_a_panel_per_block_size_shows_means_over_seeds(table):
     small, large = figure.axes
     assert points(small, FULL) == [(70, 0.001), (80, pytest.approx(0.02))]
     assert points(large, FULL) == []
-    assert points(large, TURNED) == [(80, 0.2)]
+    assert points(large, RANDOM_FULL) == [(80, 0.2)]
     (legend,) = figure.legends
     shown = [text.get_text() for text in legend.get_texts()]
-    assert shown == [NAMES[FULL], NAMES[TURNED], NAMES[LOW_RANK]]
+    assert shown == [NAMES[FULL], NAMES[RANDOM_FULL], NAMES[LOW_RANK]]
     for panel in (small, large):
         assert points(panel, LOW_RANK) == [(80, 0.05)]
 

@@ -154,7 +154,7 @@ def test_correction_brings_curves_to_what_was_measured(digits, prepared) -> None
     """Twice corrected is once corrected, at the two sparsities where it was measured."""
     name = "blocks.1.mlp.fc2"
     model, images = prepared.model, digits.images
-    (obs,) = prepared.obs[name]
+    obs = prepared.alone[name]
     own = collect(model, images.batches(32), [name], {"gram"})
     raw = obs.curve(name)
 
@@ -256,6 +256,22 @@ def test_any_score_may_have_the_turned_basis_and_coupling(tmp_path) -> None:
     assert not removed_weights(pruned).any()
 
 
+def test_full_goes_with_any_order_of_blocks(tmp_path) -> None:
+    ready, pruned = prune_tiny(tmp_path, PruneRecipe(8, 8, "taylor"), "macs=0.3")
+    assert pruned.outcome.unit == "nats"
+    assert set(ready.alone) == set(pruned.masks)
+    assert not removed_weights(pruned).any()
+    parts = PruneRecipe(
+        8, 8, "taylor", "knapsack", "least-squares", basis="rotate", couple=True, losses="refit"
+    )
+    _, plain = prune_tiny(tmp_path, parts, "macs=0.3")
+    for name, mask in pruned.masks.items():
+        assert np.array_equal(mask.keep, plain.masks[name].keep)
+    last = "blocks.1.mlp.fc2"  # the ridge is drawn to the layer refitted alone
+    ours, theirs = (one.model.get_submodule(last).weight for one in (pruned, plain))
+    assert not torch.equal(ours, theirs)
+
+
 def test_layers_choose_among_block_sizes(tmp_path) -> None:
     both = PruneRecipe(8, 8, more_sizes=((4, 16),))
     ready, pruned = prune_tiny(tmp_path, both)
@@ -297,7 +313,7 @@ def test_refitted_losses_are_those_of_the_refitted_layer(tmp_path) -> None:
     [
         ({"score": "l3"}, "there is no score 'l3'; known are"),
         ({"compensate": "prayer"}, "there is no compensation 'prayer'; known are none, bias"),
-        ({"score": "l1"}, "goes with score 'block-obs', not 'l1'"),
+        ({"score": "l1", "compensate": "obs"}, "goes with score 'block-obs', not 'l1'"),
     ],
 )
 def test_recipes_that_mean_nothing(options, words: str) -> None:

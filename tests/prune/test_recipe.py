@@ -64,6 +64,23 @@ def test_defaults_follow_the_compensation() -> None:
 
 
 @pytest.mark.parametrize(
+    ("score", "allocate", "compensate", "losses"),
+    [
+        ("block-obs", "knapsack", "full", "score"),
+        ("fisher", "knapsack", "full", "refit"),
+        ("random", "uniform", "full", "refit"),
+        ("fisher", "knapsack", "least-squares", "score"),
+        ("random", "uniform", "least-squares", "score"),
+        ("l1", "greedy", "none", "refit"),
+        ("wanda", "lagrangian", "bias", "refit"),
+    ],
+)
+def test_layers_share_by_what_compares(score, allocate, compensate, losses) -> None:
+    assert PruneRecipe(8, 8, score, allocate, compensate).losses == losses
+    assert PruneRecipe(8, 8, score, allocate, compensate, losses="score").losses == "score"
+
+
+@pytest.mark.parametrize(
     ("choices", "told"),
     [
         ({"basis": "fourier"}, "there is no basis 'fourier'; known are own, permute, rotate"),
