@@ -21,7 +21,7 @@ from lspsim.prune.calibration import LayerStatistics, collect
 from lspsim.prune.compensate.obs import BlockObs, block_obs
 from lspsim.prune.compensate.refit import least_squares_refit
 from lspsim.prune.compensate.sequential import Compensated, LayerReport, compensate
-from lspsim.prune.correction import corrected
+from lspsim.prune.correction import AT, corrected
 from lspsim.prune.coupling import couple
 from lspsim.prune.curves import FloatArray, LayerCurve
 from lspsim.prune.recipe import BLOCK_OBS, Basis, PruneRecipe
@@ -41,6 +41,10 @@ COUPLING_ROUNDS = 5
 
 CORRECTION_IMAGES = 32
 """Images on which curves are corrected by measured KL."""
+
+REFIT_AT = (*AT, 0.95)
+"""Removed fractions at which refitted curves are, whose ends are steep. Block-OBS, whose curves
+are exact for a layer alone, gained nothing by a third one."""
 
 Tell = Callable[[str], None]
 
@@ -166,7 +170,8 @@ def prepare(
             return _refitted(layer, kept[name][number].mask(removed), recipe.damping)
 
         few = images.first(min(CORRECTION_IMAGES, len(images)))
-        curves = corrected(model, few, weights_at, curves, statistics)
+        at = REFIT_AT if recipe.losses == "refit" else AT
+        curves = corrected(model, few, weights_at, curves, statistics, at)
     alone = {name: options[0] for name, options in obs.items()} if by_obs else statistics
     return Prepared(recipe, model, images, layers, curves, alone, permutations)
 

@@ -17,8 +17,11 @@ from lspsim.prune.compensate.linear_algebra import float64, mean_diagonal
 from lspsim.prune.compensate.refit import least_squares_refit
 from lspsim.prune.curves import LayerCurve
 
-FRACTIONS = (0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.95, 1.0)
-"""Removed fractions at which a layer is refitted."""
+FRACTIONS = (
+    *(0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+    *(0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.985, 1.0),
+)
+"""Removed fractions at which a layer is refitted: denser where its loss is steep."""
 
 
 def refit_curve(
@@ -31,7 +34,8 @@ def refit_curve(
 
     Half the squared output error with each output scaled by its gain, as block-OBS
     measures it (`block_obs`); between the sparsities that are refitted the curve is
-    linear.
+    linear, since an uninformed order may take an important block anywhere: a convex
+    curve through the same points would miss such a jump.
 
     Parameters
     ----------
