@@ -39,7 +39,7 @@ def corrected(
     statistics: Mapping[str, LayerStatistics],
     fractions: Sequence[float] = AT,
 ) -> dict[str, tuple[LayerCurve, ...]]:
-    """Scale every layer's curves by measured over predicted KL at two sparsities.
+    """Scale every layer's curves by measured over predicted KL at some sparsities.
 
     The factor is interpolated in its logarithm over the removed fraction, and
     constant outside; each layer is measured alone, the others dense, with the mean of
