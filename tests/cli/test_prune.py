@@ -187,7 +187,7 @@ def test_the_same_command_gives_the_same_files(run, words, tmp_path):
         (("--budget", "cycles=0.5,0.6", "--budget", "energy=0.5,0.6,0.7"), "equally many"),
         (("--budget", "cycles=0.001"), "of dense; ask for at least that"),
         (("--budget", "cycles=0.5", "--score", "l3"), "l3"),
-        (("--budget", "cycles=0.5", "--score", "l1"), "compensation 'full'"),
+        (("--budget", "cycles=0.5", "--score", "l1", "--compensate", "obs"), "'obs' goes with"),
         (("--budget", "cycles=0.5", "--images", "4"), "--images"),
         (("--budget", "cycles=0.5", "--images", "4000"), "4000 images asked for"),
         (("--budget", "cycles=0.5", "--data", "digts"), "unknown dataset 'digts'"),
