@@ -23,6 +23,7 @@ BLOCK_OBS = "block-obs"
 ORDER_ONLY = ("random", "l1", "wanda")
 """Scores that rank the blocks of one layer only: a count, a weight, an output norm of one
 layer says nothing about another's."""
+
 SCORE_NAMES: tuple[str, ...] = (*SCORES, BLOCK_OBS)
 
 KINDS = ("qkv", "proj", "fc1", "fc2")
