@@ -14,6 +14,7 @@ from lspsim.models import load_model, workload_from_model
 from lspsim.models.data import load_dataset
 from lspsim.prune.budgets import parse_budgets
 from lspsim.prune.calibration import collect
+from lspsim.prune.compensate.refit import least_squares_refit
 from lspsim.prune.correction import corrected
 from lspsim.prune.curves import LayerCurve
 from lspsim.prune.measure import quality, reference_logits
@@ -270,6 +271,22 @@ def test_full_goes_with_any_order_of_blocks(tmp_path) -> None:
     last = "blocks.1.mlp.fc2"  # the ridge is drawn to the layer refitted alone
     ours, theirs = (one.model.get_submodule(last).weight for one in (pruned, plain))
     assert not torch.equal(ours, theirs)
+
+
+def test_refitted_curves_are_corrected_near_their_end_too(tmp_path) -> None:
+    """What was measured there is what a second measurement finds: it changes nothing."""
+    recipe = PruneRecipe(8, 8, "l1", "knapsack", "least-squares")
+    model, workload, images = tiny(tmp_path)
+    ready = prepare(model, images, workload, recipe)
+
+    def weights_at(name: str, number: int, removed: int):
+        layer, mask = ready.alone[name], ready.curves[name][number].mask(removed)
+        return least_squares_refit(layer.weight, layer.gram, mask.keep, 8, 8, 0.01).weight
+
+    again = corrected(ready.model, images, weights_at, ready.curves, ready.alone, (0.5, 0.8, 0.95))
+    for name, (curve,) in again.items():
+        end = round(0.95 * curve.blocks)
+        assert curve.loss[end] == pytest.approx(ready.curves[name][0].loss[end], rel=0.03)
 
 
 def test_layers_choose_among_block_sizes(tmp_path) -> None:
