@@ -171,7 +171,7 @@ class Cell:
         """What cells must share for one preparation to serve them all."""
         full = self.method.compensate == "full"
         method = self.method
-        losses = self.recipe.losses if method.score in SCORES else None
+        losses = self.recipe.losses if method.score in SCORES else None  # low rank has no recipe
         how = (method.score, method.pattern, method.basis, losses, full)
         return *how, self.block_out, self.block_in, self.seed
 
