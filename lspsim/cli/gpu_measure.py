@@ -186,6 +186,9 @@ def measure(
         tunings.use(tuning)
     limit = minutes if minutes is not None else (QUICK_MINUTES if quick else None)
     until_s = None if limit is None else started_s + 60 * limit
+    bench = Bench(machine, networks, number, tuning=tune)
+    campaign = Campaign(machine, bench, store)
+    _say_what_runs(machine, campaign.provenance, store)
     if machine.meter is None and "energy" in wanted:
         typer.echo(f"note: no energy: {machine.meter_problem}", err=True)
 
@@ -193,16 +196,35 @@ def measure(
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     columns = (TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("loading", total=None)
 
         def tell(text: str) -> None:
             bar.update(task, description=text)
+            if not console.is_terminal:  # a log shows no bar
+                typer.echo(f"{time.perf_counter() - started_s:6.1f} s  {text}", err=True)
 
-        bench = Bench(machine, networks, number, tuning=tune, tell=tell)
-        campaign = Campaign(machine, bench, store, tell=tell)
+        bench.tell = campaign.tell = tell
         outcome = campaign.run(points, until_s=until_s)
     _show(store, campaign, points, outcome, fmt)
+
+
+def _say_what_runs(machine: MeasuredDevice, provenance: dict[str, Any], store: Store) -> None:
+    """Print versions and meter before anything takes time, and rows of other versions."""
+    versions = ("driver", "torch", "triton")
+    named = [f"{one} {provenance[one]}" for one in versions if provenance.get(one)]
+    energy = "no energy counter" if machine.meter is None else "energy counter moves"
+    typer.echo(", ".join((machine.name, *named, energy)), err=True)
+    for one in versions:
+        others = {str((row.get("provenance") or {}).get(one)) for row in store.rows}
+        others -= {"None", str(provenance.get(one))}
+        if others:
+            typer.echo(
+                f"note: {store.path} holds rows of {one} {', '.join(sorted(others))}; finished "
+                "ones are not measured again",
+                err=True,
+            )
 
 
 def _device(name: Device, energy: bool) -> MeasuredDevice:

@@ -31,6 +31,8 @@ def test_a_campaign_and_its_second_run(run, tmp_path):
     assert "CPU timings: they say nothing about a GPU" in first.out
     assert "block-sparse 32x32" in first.out
     assert "no energy: a CPU has no energy counter" in first.err
+    assert f"cpu, torch {torch.__version__}, " in first.err
+    assert " s  lspsim/deit_digits blocks.1.mlp.fc2, batch 1, 32x32 50% removed" in first.err
     assert "7 points measured, 0 finished before" in first.err
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert {row["kind"] for row in rows} == {"cpu-layer", "cpu-model"}
@@ -43,6 +45,16 @@ def test_a_campaign_and_its_second_run(run, tmp_path):
     assert [row["key"] for row in csv.DictReader(io.StringIO(table.out))] == [
         row["key"] for row in rows
     ]
+
+
+def test_rows_of_another_version_are_named(run, tmp_path):
+    out = tmp_path / "rows.jsonl"
+    layers = (*TINY, "--parts", "layers", "--out", out)
+    run(*layers)
+    out.write_text(out.read_text().replace(torch.__version__, "1.0"))
+    answer = run(*layers)
+    assert "holds rows of torch 1.0; finished ones are not measured again" in answer.err
+    assert "4 finished before" in answer.err
 
 
 def test_no_time_at_all(run, tmp_path):

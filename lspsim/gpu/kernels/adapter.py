@@ -116,12 +116,13 @@ def kernel_product(
             f"{tokens} tokens x {max(n, padded_k)} features pass the kernel's 32-bit offsets; "
             "take a smaller batch"
         )
-    if (padded, padded_k) != (tokens, k):
-        x = functional.pad(x, (0, padded_k - k, 0, padded - tokens))
+    x = _padded(x, padded, padded_k)
     y = x.new_empty(padded, n)
     addend = y.t()  # not read when beta is 0
     if bias is not None:
-        addend = functional.pad(bias, (0, n - out_features))[:, None].expand(n, padded)
+        if n != out_features:  # padding by nothing would still launch a copy
+            bias = functional.pad(bias, (0, n - out_features))
+        addend = bias[:, None].expand(n, padded)
     _addmm()(
         addend,
         _bsr(crow, col, values, (n, padded_k)),
@@ -131,6 +132,21 @@ def kernel_product(
         meta=tile.meta(padded),
     )
     return y[:tokens, :out_features].contiguous()
+
+
+def _padded(x: Tensor, tokens: int, k: int) -> Tensor:
+    """Return `x` in `[tokens, k]`; rows that are added hold anything, columns hold zeros.
+
+    A row of the result depends on its own row of x alone, so that added rows, which are cut
+    off again, need no second kernel that fills them.
+    """
+    if x.shape == (tokens, k):
+        return x
+    if x.shape[1] != k:
+        return functional.pad(x, (0, k - x.shape[1], 0, tokens - x.shape[0]))
+    larger = x.new_empty(tokens, k)
+    larger[: x.shape[0]] = x
+    return larger
 
 
 def plain_product(

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lspsim.errors import LspsimError, MissingDependencyError
+from lspsim.errors import LspsimError
 from lspsim.gpu.kernels.tile import Tile, dtype_name
 from lspsim.models.cache import cache_dir
 from lspsim.workload.atomic import write_atomically
@@ -89,9 +89,13 @@ class Tunings:
         write_atomically(self.path, lambda file: file.write(text.encode()))
 
 
+class NoTileError(LspsimError):
+    """No tile ran: the GPU or the kernel is out of order, for small tiles run anywhere."""
+
+
 def tune(
     product: Callable[[Tile], Tensor],
-    seconds: Callable[[Callable[[], object]], float],
+    seconds: Callable[[Callable[[], Tensor]], float],
     tiles: Sequence[Tile],
 ) -> Tuned:
     """Return the fastest of `tiles`.
@@ -104,23 +108,23 @@ def tune(
     product
         Runs the product with a tile.
     seconds
-        Times what it is given, per call.
+        Times what it is given, per call; raises where the result is wrong.
     tiles
         Candidates.
 
     Raises
     ------
-    LspsimError
+    NoTileError
         When none of them runs; says why.
-    MissingDependencyError
-        When there is no Triton.
+    LspsimError
+        When the kernel takes no such product at all, or there is no Triton.
     """
     best: Tuned | None = None
     refused = []
     for tile in tiles:
         try:
             latency_s = seconds(lambda tile=tile: product(tile))  # type: ignore[misc]
-        except (torch.OutOfMemoryError, MissingDependencyError):
+        except (torch.OutOfMemoryError, LspsimError):
             raise
         except Exception as error:  # Triton's compiler has no common base for "does not fit"
             refused.append(f"{tile}: {type(error).__name__} {str(error).partition(chr(10))[0]}")
@@ -128,7 +132,7 @@ def tune(
         if best is None or latency_s < best.latency_s:
             best = Tuned(tile, latency_s)
     if best is None:
-        raise LspsimError(f"no tile runs on this GPU; the first was {refused[0]}")
+        raise NoTileError(f"no tile runs on this GPU; the first was {refused[0]}")
     return best
 
 

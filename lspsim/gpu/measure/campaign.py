@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from lspsim.errors import LspsimError, MissingDependencyError
+from lspsim.gpu.kernels.tuning import NoTileError
 from lspsim.gpu.measure.bench import Bench, Prepared, Variant, check
+from lspsim.gpu.measure.budget import Budget
 from lspsim.gpu.measure.device import Device
 from lspsim.gpu.measure.networks import masks_digest
 from lspsim.gpu.measure.points import Point
@@ -19,13 +21,6 @@ from lspsim.gpu.measure.store import Row, Store
 from lspsim.gpu.measure.timing import Plan, burst, idle_power_w, rejected, sustained
 
 _IDLE_SETTLE_S = 2.0
-_EXPECTED_S = {
-    ("layer", "burst"): 8.0,
-    ("model", "burst"): 20.0,
-    ("layer", "sustained"): 35.0,
-    ("model", "sustained"): 40.0,
-}
-"""Time of a point before one of its kind was measured; after that, the longest so far."""
 _MOST_FAILURES = 3
 
 
@@ -63,15 +58,18 @@ class Campaign:
     ) -> None:
         self.device, self.bench, self.store = device, bench, store
         self.plan = plan or Plan()
-        self._tell = tell
+        self.tell = tell
         seed = bench.networks.source.seed
         self._random = Random(seed)
-        self._provenance = run_provenance(device, self.plan, seed)
+        self.provenance = run_provenance(device, self.plan, seed)
         self._idle_w: float | None = None
-        self._expected = dict(_EXPECTED_S)
+        self._budget = Budget()
 
     def run(self, points: Sequence[Point], *, until_s: float | None = None) -> Outcome:
         """Measure what is not finished yet.
+
+        What failed or was unsteady in an earlier run comes last, so that it cannot take the
+        time of what was never measured.
 
         Parameters
         ----------
@@ -87,25 +85,22 @@ class Campaign:
         """
         outcome = Outcome()
         failures = 0
-        for point in points:
-            if self.store.final(self.key(point)) is not None:
+        for point in sorted(points, key=lambda one: self.store.tried(self.key(one))):
+            if self._finished(point):
                 outcome.done_before += 1
                 continue
             start = self.device.clock.now_s()
-            kind = (point.kind, point.regime)
-            if until_s is not None and start + self._expected[kind] > until_s:
+            if until_s is not None and start + self._budget.expected_s(point) > until_s:
                 outcome.postponed += 1
                 continue
-            self._tell(point.label)
+            self.tell(point.label)
             rows = self._measure(point)
-            self.device.free()
-            for row in rows:
+            for row in rows:  # before anything else can fail, or the next run stops here, too
                 self.store.add(row)
+            self._free(point)
             outcome.rows += rows
             outcome.measured += 1
-            taken = self.device.clock.now_s() - start
-            known = self._expected[kind] if self._expected[kind] != _EXPECTED_S[kind] else 0.0
-            self._expected[kind] = max(known, taken)
+            self._budget.took(point, self.device.clock.now_s() - start)
             failures = failures + 1 if rows[-1]["status"] == "failed" else 0
             if failures == _MOST_FAILURES:
                 raise LspsimError(
@@ -114,6 +109,24 @@ class Campaign:
                     "it goes on there"
                 )
         return outcome
+
+    def _free(self, point: Point) -> None:
+        """Empty the device's cache: the first that fails once a kernel has broken its context."""
+        try:
+            self.device.free()
+        except RuntimeError as error:
+            raise LspsimError(
+                f"the device is out of order after {point.label}: {_first_line(error)}; finished "
+                f"rows are in {self.store.path}; start again, it goes on there"
+            ) from error
+
+    def _finished(self, point: Point) -> bool:
+        """Whether a row stands; one of lasting load without energy does until there is a meter."""
+        row = self.store.final(self.key(point))
+        if row is None:
+            return False
+        metered = point.regime == "sustained" and self.device.meter is not None
+        return not (metered and row["status"] == "ok" and row["energy_j"] is None)
 
     def key(self, point: Point) -> str:
         """Return what names a point's row in its file."""
@@ -134,7 +147,7 @@ class Campaign:
         try:
             try:
                 prepared = self.bench.prepare(point)
-            except MissingDependencyError:
+            except (MissingDependencyError, NoTileError):
                 raise
             except LspsimError as error:
                 return [self._row(point, "unsupported", error=str(error))]
@@ -215,7 +228,7 @@ class Campaign:
     def _idle(self) -> float | None:
         """Return the idle power, measured once per run."""
         if self.device.meter is not None and self._idle_w is None:
-            self._tell("idle power")
+            self.tell("idle power")
             self.device.clock.sleep(_IDLE_SETTLE_S)
             self._idle_w = idle_power_w(self.device, self.device.meter, self.plan.window_s)
         return self._idle_w
@@ -268,7 +281,7 @@ class Campaign:
             "status": status,
             "error": error,
             "provenance": {
-                **self._provenance,
+                **self.provenance,
                 "measured_at": now_utc(),
                 "weights": self.bench.networks.weights(point.model),
                 "mask_digest": prepared.mask_digest if prepared and sparse else None,

@@ -16,6 +16,8 @@ _cuda: Any = torch.cuda  # torch leaves streams and events untyped
 _WARM_UP_RUNS = 3
 """Runs before a capture: kernels are compiled and libraries open their workspaces
 (torch's note on CUDA graphs asks for a few on a side stream)."""
+_TICK_S = 2.0
+"""An energy counter moves within this time, or it is not used (NVML's moves every 0.1 s)."""
 
 
 class CudaDevice:
@@ -47,7 +49,7 @@ class CudaDevice:
         self.meter_problem = ""
         try:
             self._nvml = open_nvml(str(properties.uuid))
-            self._nvml.energy_j()
+            _wait_for_tick(self._nvml, self.clock)
             self.meter = self._nvml
         except LspsimError as error:
             self.meter_problem = str(error)
@@ -62,7 +64,10 @@ class CudaDevice:
         _cuda.current_stream().wait_stream(side)
         _cuda.synchronize()
         graph = _cuda.CUDAGraph()
-        with _cuda.graph(graph):
+        # A stream of its own: cuBLAS keeps one workspace per stream, which newer versions of
+        # torch drop with any graph captured there (pytorch/pytorch issue 193402). The outer
+        # context gives the stream back when a capture fails, which torch then leaves set.
+        with _cuda.stream(_cuda.current_stream()), _cuda.graph(graph, stream=side):
             run()
 
         def replay(kept_alive: Run = run) -> None:  # a graph knows addresses, it holds no tensor
@@ -108,6 +113,18 @@ class CudaDevice:
     def free(self) -> None:
         """Empty torch's cache of memory."""
         _cuda.empty_cache()
+
+
+def _wait_for_tick(meter: Meter, clock: Clock) -> None:
+    """Raise `LspsimError` unless the counter moves: some virtual machines' stand still."""
+    begun, before = clock.now_s(), meter.energy_j()
+    while meter.energy_j() == before:
+        if clock.now_s() - begun > _TICK_S:
+            raise LspsimError(
+                f"the energy counter stood at {before:.3f} J for {_TICK_S:g} s; this GPU or "
+                "virtual machine does not update it; latency is measured all the same"
+            )
+        clock.sleep(0.01)
 
 
 def _version(package: str) -> str | None:

@@ -11,6 +11,9 @@ from typing import Any
 from lspsim.gpu.measure.device import Device
 from lspsim.gpu.measure.timing import Plan
 
+_MEASUREMENTS = "lspsim/gpu/measurements"
+"""What a campaign writes there is no change of the code that it measures."""
+
 
 def run_provenance(device: Device, plan: Plan, seed: int) -> dict[str, Any]:
     """Return what is the same for all rows of a run."""
@@ -41,7 +44,8 @@ def _commit() -> dict[str, Any]:
         return {"git_commit": None, "git_dirty": None}
     try:
         commit = _git(root, "rev-parse", "HEAD")
-        return {"git_commit": commit, "git_dirty": bool(_git(root, "status", "--porcelain"))}
+        changes = _git(root, "status", "--porcelain", "--", ".", f":(exclude){_MEASUREMENTS}")
+        return {"git_commit": commit, "git_dirty": bool(changes)}
     except (OSError, subprocess.CalledProcessError):  # no git here, or not this user's checkout
         return {"git_commit": None, "git_dirty": None}
 

@@ -45,19 +45,36 @@ class Store:
                 "name another file with --out"
             )
         self._final = {row["key"]: row for row in self.rows if row["status"] in FINAL}
+        self._tried = {row["key"] for row in self.rows}
 
     def final(self, key: str) -> Row | None:
         """Return the finished row of a key, or None."""
         return self._final.get(key)
 
+    def tried(self, key: str) -> bool:
+        """Whether a row of this key was there when the file was opened."""
+        return key in self._tried
+
     def add(self, row: Row) -> None:
-        """Append a row; it is on the disk when this returns."""
+        """Append a row; it is on the disk when this returns.
+
+        Raises
+        ------
+        ResultError
+            When it cannot be written; a part of it that was is cut off by the next run.
+        """
         line = json.dumps({"schema": SCHEMA, **row}, allow_nan=False) + "\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise ResultError(
+                f"{self.path}: cannot be written: {error.strerror or error}; make room, or name "
+                "another file with --out; what is there stays"
+            ) from error
         self.rows.append(row)
         if row["status"] in FINAL:
             self._final[row["key"]] = row

@@ -17,7 +17,11 @@ PHASE_S = 0.1
 """Longest pause before an energy window: the period in which NVML samples power, a quarter
 of it on recent GPUs (Yang, Adamek and Armour, arXiv 2312.02741)."""
 CHUNK_S = 0.01
-"""Work submitted at once during energy windows: a tick of the counter is dated this well."""
+"""Work submitted at once during energy windows: a tick of the counter is dated this well. It
+is more where reading the counter takes longer."""
+_CHUNK_TRIES = 3
+_CHUNKS = 3
+"""One runs and two wait: the GPU stays busy while the counter is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,12 @@ def sustained(device: Device, work: Work, plan: Plan, random: Random) -> Sustain
     LspsimError
         When the counter stands still.
     """
-    load = _Load(device, work)
+    chunk_s = CHUNK_S
+    if device.meter is not None:
+        begun = device.clock.now_s()
+        device.meter.energy_j()
+        chunk_s = max(CHUNK_S, device.clock.now_s() - begun)  # or the device would run dry
+    load = _Load(device, work, chunk_s)
     load.go_on(plan.warm_up_s)
     seconds, joules = [], []
     for _ in range(plan.repeats):
@@ -158,19 +167,20 @@ def idle_power_w(device: Device, meter: Meter, seconds: float) -> float:
 
 
 class _Load:
-    """Keeps a device busy: while one chunk of work runs, the next one waits behind it."""
+    """Keeps a device busy: while one chunk of work runs, others wait behind it."""
 
-    def __init__(self, device: Device, work: Work) -> None:
+    def __init__(self, device: Device, work: Work, chunk_s: float = CHUNK_S) -> None:
         self._device, self._clock = device, device.clock
-        once = max(device.seconds(work.run), 1e-9)
-        self._runs = max(1, round(CHUNK_S / once))
+        device.submit(work.run)()  # the first launch of a graph brings it to the GPU
+        once = max(min(device.seconds(work.run) for _ in range(_CHUNK_TRIES)), 1e-9)
+        self._runs = max(1, round(chunk_s / once))
         self._work = work
         self._launches = self._runs * work.launches
         self._pending: list[Run] = []
 
     def step(self) -> tuple[float, int]:
         """Wait for the oldest chunk; return the time, and its launches."""
-        while len(self._pending) < 2:
+        while len(self._pending) < _CHUNKS:
             self._pending.append(self._device.submit(lambda: _many(self._work, self._runs)))
         self._pending.pop(0)()
         return self._clock.now_s(), self._launches

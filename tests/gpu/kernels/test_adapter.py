@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lspsim.errors import LspsimError, MissingDependencyError
-from lspsim.gpu.kernels import Tile, block_sparse_linear, pack
+from lspsim.gpu.kernels import Tile, adapter, block_sparse_linear, pack
 from lspsim.gpu.kernels.adapter import kernel_product
 from lspsim.workload import BlockMask
 from tests.gpu.kernels.kernel_cases import SHAPES, element_keep, mask_for, operands
@@ -71,6 +72,45 @@ def test_compiles_without_a_graph_break():
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(x), layer(x))
     torch.testing.assert_close(compiled(x[:7]), layer(x[:7]))
+
+
+class Copies(TorchDispatchMode):
+    """Lists what would launch a kernel on a GPU beside the product."""
+
+    VIEWS = ("new_empty", "t", "transpose", "unsqueeze", "expand", "slice", "view", "alias")
+    VIEWS += ("detach", "values", "crow_indices", "col_indices", "_nnz", "sparse_compressed_tensor")
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.name().removeprefix("aten::").partition(".")[0]
+        if name not in self.VIEWS:
+            self.names.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    ("n", "k", "tokens", "copies"),
+    [
+        (64, 96, 32, []),
+        (64, 96, 20, ["copy_"]),  # into whole tiles; what fills them up need not be zero
+        (64, 90, 20, ["constant_pad_nd"]),  # zeros beside the ragged edge
+        (70, 96, 32, ["constant_pad_nd", "clone"]),  # the bias; the result is cut off again
+    ],
+)
+def test_nothing_is_copied_but_padding(monkeypatch, n, k, tokens, copies):
+    def addmm(addend, weight, dense, *, beta, out, meta):
+        out.fill_(float("nan"))
+        return out
+
+    monkeypatch.setattr(adapter, "_addmm", lambda: addmm)
+    weight, x, bias = operands(n, k, tokens)
+    packed = pack(weight, mask_for(n, k, 32, 32))
+    with Copies() as seen:
+        kernel_product(x, packed.crow, packed.col, packed.values, bias, n, Tile(32))
+    assert [name for name in seen.names if name != "fill_"] == copies
 
 
 def test_unsupported_dtype():

@@ -6,7 +6,7 @@ import torch
 from lspsim.errors import LspsimError, MissingDependencyError
 from lspsim.gpu.kernels import tuning
 from lspsim.gpu.kernels.tile import Tile, candidates, default_tile, dtype_named
-from lspsim.gpu.kernels.tuning import Tuned, TuningKey, Tunings, tune
+from lspsim.gpu.kernels.tuning import NoTileError, Tuned, TuningKey, Tunings, tune
 
 KEY = TuningKey("a GPU", "bf16", 768, 3072, 197, 64, 64)
 
@@ -94,11 +94,11 @@ def test_no_tile_runs():
     def product(tile):
         raise RuntimeError("out of resource: shared memory\nmore")
 
-    with pytest.raises(LspsimError, match=r"no tile runs .*out of resource: shared memory$"):
+    with pytest.raises(NoTileError, match=r"no tile runs .*out of resource: shared memory$"):
         tune(product, lambda call: call(), (Tile(64), Tile(128)))
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MissingDependencyError])
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MissingDependencyError, LspsimError])
 def test_what_is_no_fault_of_a_tile(error):
     def product(tile):
         raise error("full")

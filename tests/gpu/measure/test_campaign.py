@@ -6,6 +6,9 @@ import torch
 
 from lspsim.errors import LspsimError, MissingDependencyError
 from lspsim.gpu.kernels import linear
+from lspsim.gpu.kernels import tuning as tunings
+from lspsim.gpu.kernels.adapter import plain_product
+from lspsim.gpu.kernels.tuning import NoTileError
 from lspsim.gpu.measure import bench as benches
 from lspsim.gpu.measure import campaign as campaigns
 from lspsim.gpu.measure.bench import Bench, Prepared, check, weight_copies
@@ -179,6 +182,66 @@ def test_a_device_out_of_order_ends_the_run(path, networks, monkeypatch):
     assert (outcome.measured, outcome.done_before) == (1, 0)
 
 
+def test_a_kernel_that_runs_with_no_tile_is_tried_again(path, networks, monkeypatch):
+    running = campaign(path, networks)
+
+    def refused(point):
+        raise NoTileError("no tile runs on this GPU; the first was: an illegal memory access")
+
+    monkeypatch.setattr(running.bench, "prepare", refused)
+    (row,) = running.run([SPARSE]).rows
+    assert row["status"] == "failed"
+    assert campaign(path, networks).run([SPARSE]).measured == 1
+
+
+class Replayed(FakeDevice):
+    """Knows which tile was last timed; products themselves take no time."""
+
+    def captured(self, run):
+        run()
+        return run
+
+    def seconds(self, run):
+        run()
+        self.now += 1e-3
+        return 1e-3 * self.last.tokens
+
+
+def test_tuning_takes_no_tile_that_is_wrong(tmp_path, networks, monkeypatch):
+    device = Replayed()
+    bench = Bench(device, networks, "fp32")
+    monkeypatch.setattr(tunings, "_current", [tunings.Tunings(tmp_path / "tuning.json")])
+    weights = {}
+
+    def product(x, crow, col, values, bias, n, tile):
+        device.last = tile
+        y = plain_product(x, crow, col, values, bias, n)
+        weights[tile.tokens] = y
+        return y * 1.5 if tile.tokens == 16 else y
+
+    monkeypatch.setattr(benches, "kernel_product", product)
+    prepared = bench.prepare(SPARSE)
+    assert 16 in weights
+    assert prepared.details["tuning"]["tokens"] == 32
+
+
+def test_a_point_that_breaks_the_device_does_not_stop_the_next_run(path, networks, monkeypatch):
+    device = FakeDevice()
+    points = [Point("model", MODEL, batch, "burst") for batch in (1, 2)]
+    message = "CUDA error: an illegal memory access was encountered\nmore"
+
+    def broken(*_):
+        raise RuntimeError(message)
+
+    running = scripted(path, networks, device, broken)
+    monkeypatch.setattr(device, "free", broken)
+    with pytest.raises(LspsimError, match=r"out of order after .* illegal memory access was .*; f"):
+        running.run(points)
+    assert [row["status"] for row in read_rows(path)] == ["failed"]
+    again = scripted(path, networks, FakeDevice()).run(points)
+    assert [row["batch"] for row in again.rows] == [2, 1]
+
+
 def test_without_triton_it_ends_at_once(path, networks, monkeypatch):
     running = campaign(path, networks)
 
@@ -233,6 +296,42 @@ def test_smaller_points_fill_the_time_that_is_left(path, networks):
     outcome = running.run(large + small, until_s=100.0)
     assert [row["kind"] for row in outcome.rows] == ["model"] * 2 + ["layer"] * 4
     assert device.now <= 100.0
+
+
+def test_more_images_are_expected_to_take_longer(path, networks):
+    device = FakeDevice()
+    points = [Point("model", MODEL, batch, "burst") for batch in (64, 256)]
+    outcome = scripted(path, networks, device, lambda point: 15.0).run(points, until_s=60.0)
+    assert [row["batch"] for row in outcome.rows] == [64]
+    outcome = scripted(path, networks, device).run(points, until_s=device.now + 81.0)
+    assert [row["batch"] for row in outcome.rows] == [256]
+
+
+def test_what_failed_before_comes_last(path, networks):
+    device = FakeDevice()
+    points = [Point("model", MODEL, batch, "burst") for batch in range(1, 8)]
+
+    def broken(point):
+        if point.batch <= 2:
+            raise RuntimeError("CUDA error")
+        return 0.0
+
+    first = scripted(path, networks, device, broken).run(points[:3])
+    assert [row["status"] for row in first.rows] == ["failed", "failed", "ok"]
+    again = scripted(path, networks, device, broken).run(points)
+    assert [row["batch"] for row in again.rows] == [4, 5, 6, 7, 1, 2]
+
+
+def test_energy_is_measured_as_soon_as_there_is_a_meter(path, networks):
+    point = Point("layer", MODEL, 64, "sustained", LAYER)
+    blind = FakeDevice()
+    blind.meter, blind.meter_problem = None, "nvidia-ml-py is not installed"
+    (row,) = scripted(path, networks, blind).run([point]).rows
+    assert (row["status"], row["energy_j"]) == ("ok", None)
+    assert scripted(path, networks, blind).run([point]).done_before == 1
+    (row,) = scripted(path, networks, FakeDevice()).run([point]).rows
+    assert row["energy_j"] == pytest.approx(0.6, rel=0.01)
+    assert scripted(path, networks, FakeDevice()).run([point]).done_before == 1
 
 
 def test_energy_gross_and_net(path, networks):
@@ -312,12 +411,23 @@ def test_layers_read_what_the_network_gives_them(networks):
 
 @pytest.mark.parametrize(
     ("weight", "other", "l2", "count"),
-    [(10, 0, 0, 1), (10, 0, 50, 10), (10, 60, 50, 4), (10, 200, 50, 1), (1, 0, 10**6, 128)],
+    [
+        (10, 0, 0, 1),
+        (10, 0, 50, 10),
+        (10, 60, 50, 4),
+        (10, 200, 50, 1),
+        (1, 0, 10**6, 1024),
+    ],
 )
 def test_copies_leave_the_cache(weight, other, l2, count):
     assert weight_copies(weight, other, l2) == count
     if 1 < count < benches.MOST_COPIES:
         assert count * weight + other >= 2 * l2
+
+
+def test_a_light_weight_needs_few_copies():
+    assert weight_copies(10, 1000, 10**6) == 1024
+    assert weight_copies(10, 1001, 10**6) == benches.MOST_LIGHT_COPIES
 
 
 def test_copies_are_used_in_turn(networks):

@@ -63,6 +63,16 @@ def test_foreign_files(tmp_path, line):
     assert path.read_text() == line + "\n"
 
 
+def test_a_full_disk_is_named(tmp_path, monkeypatch):
+    def full(number):
+        raise OSError(28, "No space left on device")
+
+    store = Store(tmp_path / "rows.jsonl", "a GPU")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ResultError, match=r"rows\.jsonl: cannot be written: No space left.*--out"):
+        store.add(row("a"))
+
+
 def test_not_a_number_is_refused(tmp_path):
     store = Store(tmp_path / "rows.jsonl", "a GPU")
     with pytest.raises(ValueError, match="not JSON compliant"):

@@ -6,9 +6,12 @@ import pytest
 
 from lspsim.errors import LspsimError
 from lspsim.gpu.measure.timing import (
+    CHUNK_S,
     PHASE_S,
     Plan,
     Spread,
+    Work,
+    _Load,
     burst,
     idle_power_w,
     rejected,
@@ -65,8 +68,83 @@ def test_energy_under_load(seconds):
     assert found.seconds.median == pytest.approx(seconds / 10)
     assert found.joules.median == pytest.approx(30.0 * seconds, rel=0.03)
     assert len(found.joules.values) == 5
-    # two seconds of load, five windows, half a second at most for pauses and ticks
-    assert 27.0 <= device.now <= 29.0
+    # two seconds of load, five windows, half a second at most for pauses and ticks, and
+    # what still waits at each end
+    assert 27.0 <= device.now <= 29.0 + 5 * seconds
+
+
+def test_the_first_launch_of_a_graph_does_not_make_chunks_small():
+    device = FakeDevice()
+    device.meter = None
+    once = 1e-3
+    submitted = []
+    submit = device.submit
+
+    def counted(run):
+        before = len(device.log)
+        wait = submit(run)
+        submitted.append(len(device.log) - before)
+        return wait
+
+    device.submit = counted
+    work = device.work("dense", once)
+
+    def slow_at_first():
+        if not device.log:
+            device.advance(0.05, 100.0)  # bringing the graph to the GPU
+        work.run()
+
+    sustained(device, Work(slow_at_first), PLAN, Random(0))
+    assert submitted[-1] == round(CHUNK_S / once)
+
+
+def test_the_device_never_waits_while_the_counter_is_read():
+    device = FakeDevice()
+    device.meter = None
+    ahead = []
+    submit = device.submit
+
+    def queued(run):
+        ahead.append(1)
+        wait = submit(run)
+        return lambda: (ahead.pop(), wait())
+
+    device.submit = queued
+    now_s = device.now_s
+
+    def asked():
+        busy.append(len(ahead))
+        return now_s()
+
+    busy = []
+    device.clock.now_s = asked
+    load = _Load(device, device.work("dense", 1e-3))
+    busy.clear()
+    load.go_on(1.0)
+    assert min(busy) >= 2
+
+
+def test_a_slow_counter_gets_larger_chunks():
+    device = FakeDevice()
+    read = device.energy_j
+
+    def slowly():
+        device.advance(0.03, 300.0)
+        return read()
+
+    device.energy_j = slowly
+    runs = []
+    submit = device.submit
+
+    def counted(run):
+        before = len(device.log)
+        wait = submit(run)
+        runs.append(len(device.log) - before)
+        return wait
+
+    device.submit = counted
+    sustained(device, device.work("dense", 1e-3), PLAN, Random(0))
+    assert runs[-1] == 30
 
 
 def test_windows_are_out_of_phase():
