@@ -39,7 +39,12 @@ def breakeven(
         str, typer.Option(metavar="OUTxIN[,...]", help="Blocks, rows of N by columns of K.")
     ] = "16x16,32x32,64x64",
     batch: Annotated[str, typer.Option(metavar="B[,...]", help="Images.")] = "1,16,64,256",
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens per image, with --layer.")] = 197,
+    tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Tokens per image, with --layer. Default: 197.", show_default=False
+        ),
+    ] = None,
     dtype: GpuDtype = "bf16",
     seed: options.Seed = 0,
     parameters: ParametersName = None,
@@ -54,6 +59,8 @@ def breakeven(
 
     if layer is not None and model is not None:
         raise typer.BadParameter("--layer and --model exclude each other; keep one")
+    if layer is None and tokens is not None:
+        raise typer.BadParameter("--tokens goes with --layer; a model has its own number of them")
     blocks = [options.block(text) for text in block.split(",")]
     batches = [_batch(text) for text in batch.split(",")]
     chosen = gpu_model(gpu, dtype, parameters)
@@ -63,7 +70,7 @@ def breakeven(
             if layer is None:
                 found += _of_network(chosen, model or _DEFAULT_MODEL, images, size, seed)
             else:
-                found.append(_of_layer(chosen, layer, tokens * images, images, size, seed))
+                found.append(_of_layer(chosen, layer, (tokens or 197) * images, images, size, seed))
     if plot is not None:
         from lspsim.report.plots.breakeven import draw_break_evens
         from lspsim.report.plots.canvas import save_figure

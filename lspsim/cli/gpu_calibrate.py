@@ -89,8 +89,8 @@ def calibrate(
     Prints how far the fit is from what it was fitted to and from what was held out.
     Example:
 
-        lspsim gpu calibrate --gpu h200 --table gemm.parquet --hold-out deit_base_patch16_224
-        --out h200.yaml
+        lspsim gpu calibrate --gpu h200 --table gemm.parquet
+        --hold-out deit_base_patch16_224 --out h200.yaml
     """
     from lspsim.gpu.config.edit import with_values, write_parameters
     from lspsim.gpu.config.load import load_gpu, load_parameters
@@ -103,10 +103,19 @@ def calibrate(
             f"{len(gpus)} --gpu and {len(table)} --table are given; give each table its GPU"
         )
     if overhead is not None:
-        _show_overhead(overhead, gpus[0].name, start)
+        if table or public or hold_out or out or len(gpus) > 1:
+            raise typer.BadParameter(
+                "--overhead takes one --gpu and only prints a number; leave out --table, --public, "
+                "--hold-out and --out"
+            )
+        _show_overhead(overhead, gpus[0].name, start, fmt)
         return
     if not table and not public:
         raise typer.BadParameter("give measurements: --table FILE, or --public, or both")
+    if hold_out and not table:
+        raise typer.BadParameter("--hold-out keeps rows of a --table out of the fit; give one")
+    if name is not None and not name.strip():
+        raise typer.BadParameter("--name is empty; give the parameters a name or leave it out")
     held: frozenset[tuple[int, int]] = frozenset()
     if hold_out is not None:
         from lspsim.models import cached_workload
@@ -131,9 +140,9 @@ def calibrate(
     _show(found, fmt)
 
 
-def _show_overhead(name: str, gpu: str, start: str | None) -> None:
+def _show_overhead(name: str, gpu: str, start: str | None, fmt: options.Format) -> None:
     """Print a framework's overhead."""
-    from lspsim.cli.output import print_rich
+    from lspsim.cli.output import print_json, print_rich, print_rows
     from lspsim.gpu.config.load import load_framework, load_gpu, load_parameters
     from lspsim.gpu.fit.fit_networks import fit_overhead
     from lspsim.gpu.fit.networks import network_rows
@@ -142,7 +151,13 @@ def _show_overhead(name: str, gpu: str, start: str | None) -> None:
     framework = load_framework(name)
     rows = [row for row in network_rows() if (row.gpu, row.framework) == (gpu, framework.name)]
     fitted = fit_overhead(rows, framework, parameters)
-    print_rich(f"overhead: {float(fitted.overhead):.4g}")
+    row = {"gpu": gpu, "framework": framework.name, "overhead": float(fitted.overhead)}
+    if fmt == "json":
+        print_json({"schema": "lspsim/gpu-overhead/v1", **row})
+    elif fmt == "csv":
+        print_rows([row])
+    else:
+        print_rich(f"overhead: {row['overhead']:.4g}")
 
 
 def _show(found: Calibration, fmt: options.Format) -> None:

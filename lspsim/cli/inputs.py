@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lspsim.cli.options import BlockSize
     from lspsim.hardware import Hardware
     from lspsim.prune.budgets import Budget
+    from lspsim.prune.recipe import PruneRecipe
     from lspsim.prune.study import Study
     from lspsim.prune.target import Target
     from lspsim.workload import Workload
@@ -55,9 +56,7 @@ def target_of(name: str, settings: Sequence[str] | None) -> Hardware | Target:
     return Target(GPU + model.gpu.name, hashlib.sha256(text.encode()).hexdigest(), cost)
 
 
-def check_gpu_gain(
-    study: Study, block: tuple[int, int], budgets: Sequence[Sequence[Budget]]
-) -> None:
+def check_gpu_gain(study: Study, recipe: PruneRecipe, budgets: Sequence[Sequence[Budget]]) -> None:
     """Refuse budgets on a GPU that no removed block would meet, and say why.
 
     Raises
@@ -71,7 +70,7 @@ def check_gpu_gain(
     if not isinstance(study.hardware, Target):
         return
     dense = study.fast.cost(study.workload)
-    least = least_cost(study.fast, study.workload, block)
+    least = least_cost(study.fast, study.workload, recipe.sizes)
     for point in budgets:
         for budget in point:
             if budget.of(least) > budget.ceiling(dense):
@@ -80,7 +79,8 @@ def check_gpu_gain(
                     study.workload,
                     str(budget),
                     budget.of(least) / budget.of(dense),
-                    block,
+                    recipe.block,
+                    recipe.sizes,
                 )
 
 

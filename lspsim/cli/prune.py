@@ -194,6 +194,6 @@ def prune(
             seed=seed,
             batch=batch,
         )
-        check_gpu_gain(study, size, budgets)
+        check_gpu_gain(study, recipe, budgets)
         points.run(study, recipe, budgets, tell)
     points.show(fmt)

@@ -10,7 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lspsim.gpu.config.load import gpu_names, load_framework, load_gpu, load_parameters
+    from lspsim.gpu.config.load import (
+        framework_names,
+        gpu_names,
+        load_framework,
+        load_gpu,
+        load_parameters,
+    )
     from lspsim.gpu.config.schema import Framework, Gpu, Parameters
     from lspsim.gpu.kernels import BlockSparseLinear, sparsify
     from lspsim.gpu.model.cost import GpuCost
@@ -27,6 +33,7 @@ _HOME = {
     "GpuPrediction": "lspsim.gpu.model.inference",
     "KernelTime": "lspsim.gpu.model.kernel_time",
     "Parameters": "lspsim.gpu.config.schema",
+    "framework_names": "lspsim.gpu.config.load",
     "gpu_names": "lspsim.gpu.config.load",
     "load_framework": "lspsim.gpu.config.load",
     "load_gpu": "lspsim.gpu.config.load",
@@ -44,6 +51,7 @@ __all__ = [
     "GpuPrediction",
     "KernelTime",
     "Parameters",
+    "framework_names",
     "gpu_names",
     "load_framework",
     "load_gpu",

@@ -194,7 +194,7 @@ class ProportionalCost:
 
     def cost(self, workload: Workload) -> Cost:
         """Return the dense cost times the fraction of MACs that survive."""
-        kept = sum(_kept_macs(gemm) for gemm in workload.gemms)
+        kept = workload.macs_kept
         fraction = kept / workload.macs_dense
         cycles, energy, latency, _ = (fraction * value for value in self.dense)
         return Cost(cycles, energy, latency, kept)
@@ -216,12 +216,6 @@ def cost_variants(
     if isinstance(model, SimulatorCost):
         return {key: model.cost_with(workload, name, mask) for key, mask in masks.items()}
     return {key: model.cost(workload.with_masks({name: mask})) for key, mask in masks.items()}
-
-
-def _kept_macs(gemm: Gemm) -> int:
-    if gemm.mask is None:
-        return gemm.macs_dense
-    return gemm.m * gemm.mask.kept_weights
 
 
 def _areas(mask: BlockMask) -> FloatArray:

@@ -11,9 +11,11 @@ import numpy as np
 from lspsim.gpu.config.load import load_gpu
 from lspsim.gpu.config.schema import Dtype
 from lspsim.gpu.fit.accuracy import Accuracy
+from lspsim.gpu.fit.fit_dense import check_possible
 from lspsim.gpu.fit.gemm_table import read_gemm_table
 from lspsim.gpu.fit.measured import read_measurements, shipped_measurements
 from lspsim.gpu.fit.networks import network_rows
+from lspsim.gpu.model.dense import chip_of
 from lspsim.validate.gpu_groups import (
     FloatArray,
     Group,
@@ -74,12 +76,13 @@ def validate_gpu(
     Raises
     ------
     ResultError
-        When a file cannot be read.
+        When a file cannot be read, or a table has rows that its GPU cannot have reached.
     """
     groups: list[Group] = []
     notes: list[str] = []
     read = [(load_gpu(name), read_gemm_table(path, dtype)) for name, path in tables]
     for gpu, table in read:
+        check_possible(chip_of(gpu, dtype), table)
         groups += table_groups(gpu, table, dtype, hold_out)
     groups += [
         table_transfer(gpu, table, dtype, source)

@@ -265,9 +265,12 @@ def _own_prediction(row: MeasuredRow, model: GpuModel) -> _Own:
             if row.block is None
             else model.sparse_latency(row.masks()[row.layer], row.m)
         )
+        latency_s, energy_j = time.latency_s, model.energy_j(time)
+        if row.regime == "sustained":
+            latency_s, energy_j = model.under_load(latency_s, energy_j)
         return _Own(
-            time.latency_s,
-            model.energy_j(time),
+            latency_s,
+            energy_j,
             roofline_s(model.gpu, model.dtype, time),
             derated_roofline_s(model.gpu, model.dtype, time),
         )
@@ -275,4 +278,10 @@ def _own_prediction(row: MeasuredRow, model: GpuModel) -> _Own:
 
     workload = cached_workload(row.model, batch=row.batch).with_masks(dict(row.masks(row.batch)))
     found = predict(workload, model, load_framework(), "sparse")
-    return _Own(found.latency_s, found.energy_j, found.roofline_s, found.derated_roofline_s)
+    sustained = row.regime == "sustained"
+    return _Own(
+        found.sustained_s if sustained else found.latency_s,
+        found.sustained_j if sustained else found.energy_j,
+        found.roofline_s,
+        found.derated_roofline_s,
+    )

@@ -85,6 +85,11 @@ class Gemm:
         """Multiply-accumulates with every weight kept."""
         return self.batch * self.m * self.k * self.n
 
+    @property
+    def macs_kept(self) -> int:
+        """Multiply-accumulates with the weights that the mask keeps."""
+        return self.macs_dense if self.mask is None else self.m * self.mask.kept_weights
+
 
 @dataclass(frozen=True, slots=True)
 class VectorOp:

@@ -73,6 +73,13 @@ class Workload:
                     )
             seen.add(op.name)
 
+    def __repr__(self) -> str:
+        masked = sum(op.mask is not None for op in self.gemms)
+        return (
+            f"Workload(model={self.model!r}, batch={self.batch}, operators={len(self.ops)}, "
+            f"masked={masked}, macs_dense={self.macs_dense}, macs_kept={self.macs_kept})"
+        )
+
     def resolved_inputs(self) -> tuple[tuple[str, ...], ...]:
         """Return the producers' names of every operator, defaults filled in."""
         out: list[tuple[str, ...]] = []
@@ -115,3 +122,8 @@ class Workload:
     def macs_dense(self) -> int:
         """Multiply-accumulates with every weight kept."""
         return sum(op.macs_dense for op in self.gemms)
+
+    @property
+    def macs_kept(self) -> int:
+        """Multiply-accumulates with the weights that masks keep."""
+        return sum(op.macs_kept for op in self.gemms)

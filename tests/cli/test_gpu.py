@@ -15,6 +15,7 @@ from lspsim.gpu.fit.fit_dense import predicted
 from lspsim.gpu.fit.gemm_table import GemmTable
 from lspsim.gpu.model.dense import DenseRates, chip_of
 from lspsim.prune.budgets import parse_budgets
+from lspsim.prune.recipe import WHOLE, PruneRecipe
 from lspsim.simulate.cost import CostModel
 from lspsim.workload import Gemm, Workload
 from lspsim.workload.generate import random_masks
@@ -134,6 +135,19 @@ def test_calibrate_says_what_is_missing(refused, table, tmp_path):
     assert "no.parquet: there is no such file" in missing
     other = refused("gpu", "calibrate", "--gpu", "h200", "--overhead", "aitemplate")
     assert "they are there for a100-40gb" in other
+    words = ("gpu", "calibrate", "--gpu", "a100", "--overhead", "superblock", "--out")
+    assert "only prints a number" in refused(*words, tmp_path / "o.yaml")
+    words = ("gpu", "calibrate", "--gpu", "a100", "--public")
+    assert "give one" in refused(*words, "--hold-out", "deit_tiny_patch16_224")
+    assert "--name is empty" in refused(*words, "--name", "")
+
+
+def test_an_overhead_is_printed_in_every_format(run):
+    words = ("gpu", "calibrate", "--gpu", "a100", "--overhead", "superblock", "--format")
+    data = json.loads(run(*words, "json").out)
+    assert (data["gpu"], data["framework"]) == ("a100", "superblock")
+    assert data["overhead"] == pytest.approx(1.14, rel=0.01)
+    assert run(*words, "csv").out.splitlines()[0] == "gpu,framework,overhead"
 
 
 def test_breakeven_of_a_layer(run, tmp_path):
@@ -158,6 +172,8 @@ def test_breakeven_refuses_bad_lists(refused):
     assert "'0' is not a batch size" in refused(*words, "--batch", "0")
     assert "powers of two" in refused(*words, "--block", "24x24")
     assert "exclude each other" in refused(*words, "--model", "deit_tiny_patch16_224")
+    assert "needs at least" in refused(*words, "--batch", "1" + 20 * "0")
+    assert "--tokens goes with --layer" in refused(*words[:-2], "--tokens", "5")
 
 
 def test_masks_are_taken_from_the_directory_of_a_point(run, network, tmp_path):
@@ -203,7 +219,10 @@ def test_budgets_that_no_block_meets_are_refused(tokens, limit, met):
     study = SimpleNamespace(hardware=target, fast=target.cost, workload=Workload(ops))
     budgets = [parse_budgets([f"latency={limit}"])]
     if met:
-        check_gpu_gain(study, (64, 64), budgets)
+        check_gpu_gain(study, PruneRecipe(64, 64), budgets)
+        check_gpu_gain(study, PruneRecipe(8, 8, more_sizes=((64, 64),)), budgets)
         return
     with pytest.raises(LspsimError, match=r"cannot be met on gpu:h200.*lspsim gpu breakeven"):
-        check_gpu_gain(study, (64, 64), budgets)
+        check_gpu_gain(study, PruneRecipe(64, 64), budgets)
+    with pytest.raises(LspsimError, match="with --block 16xall every layer would run dense"):
+        check_gpu_gain(study, PruneRecipe(16, WHOLE), budgets)

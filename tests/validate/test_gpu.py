@@ -83,7 +83,6 @@ def own_row(**changes):
     """A row of `lspsim gpu measure`."""
     row = {
         "schema": "lspsim/gpu-measurement/v1",
-        "key": "k",
         "kind": "layer",
         "gpu": "NVIDIA H200",
         "dtype": "bf16",
@@ -103,7 +102,9 @@ def own_row(**changes):
         "status": "ok",
         "provenance": {"seed": 0},
     }
-    return json.dumps(row | changes) + "\n"
+    row |= changes
+    row["key"] = "{m} {n} {k} {block_out} {sparsity} {regime} {latency_s}".format(**row)
+    return json.dumps(row) + "\n"
 
 
 def test_own_measurements_get_groups_of_their_own(tmp_path):

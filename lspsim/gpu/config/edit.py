@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +14,9 @@ from lspsim.hardware.sourced import Record
 from lspsim.report.files import whole_file
 
 R = TypeVar("R", bound=Record)
+
+_PLAIN = re.compile(r"(?!(?:true|false|null)$)[a-z][\w./-]*", re.IGNORECASE | re.ASCII)
+"""A name that YAML reads as a text without quotes."""
 
 
 def with_values(parameters: Parameters, values: Mapping[str, float | str]) -> Parameters:
@@ -73,7 +78,6 @@ def _changed(record: R, key: str, value: object) -> R:
 
 
 def _text(key: str, value: Any) -> str:
-    if isinstance(value, str) and key not in ("schema", "name"):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
+    if isinstance(value, str) and not (key in ("schema", "name") and _PLAIN.fullmatch(value)):
+        return json.dumps(value, ensure_ascii=False)  # a YAML text, too
     return str(value)

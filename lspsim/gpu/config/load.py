@@ -64,7 +64,8 @@ def load_framework(name_or_path: str | PathLike[str] = DEFAULT_FRAMEWORK) -> Fra
     Parameters
     ----------
     name_or_path
-        Name of one in `hw_configs/gpu/frameworks`, or the path of a YAML file.
+        Name of one in `hw_configs/gpu/frameworks` (`framework_names` lists them), or the path
+        of a YAML file.
 
     Raises
     ------

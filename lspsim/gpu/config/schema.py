@@ -36,6 +36,7 @@ BYTES: dict[Dtype, int] = {"bf16": 2, "fp16": 2, "tf32": 4, "fp32": 4}
 
 Text = Annotated[str, Field(strict=True, min_length=1)]
 Free = Annotated[str, Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
 
 
 class Peaks(Record):
@@ -174,21 +175,29 @@ class Framework(Record):
     name: Text = Field(description="Short name")
     description: Free = Field(default="", description="What it is")
     source: Text = Field(description="Where the choices come from")
-    epilogue: bool = Field(
+    epilogue: Flag = Field(
         description="GEMMs apply GELU and add the residual themselves, without another kernel"
     )
-    fusion: bool = Field(
+    fusion: Flag = Field(
         description="Neighbouring elementwise operators (casts, additions, norms) are one kernel"
     )
-    autocast: bool = Field(
+    autocast: Flag = Field(
         description="Mixed precision: norms and the residual stream in fp32, cast before GEMMs"
     )
     attention: Literal["flash", "flash1", "unfused"] = Field(
         description="One kernel for attention (flash1: a thread block per head, as the first "
-        "FlashAttention), or one per operator with scores in memory"
+        "FlashAttention), or one per operator (merged under fusion) with scores in memory"
+    )
+    fused_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Longest sequence that the fused attention takes; longer ones run unfused",
     )
     layout_copies: int = Field(
-        default=0, ge=0, description="Tensors of tokens x width copied around each attention"
+        default=0,
+        ge=0,
+        le=100,
+        description="Tensors of tokens x width copied around each attention",
     )
     host: Duration = Field(
         description="Least time between two kernels, because the host submits them one by one"

@@ -43,7 +43,7 @@ class Calibration:
     parameters: Parameters
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
-    """What was not fitted, and why."""
+    """What was not fitted, and why; what ended at a bound."""
     energy: EnergyFit | None = None
     """Belongs into the GPU's own file, not into its parameters."""
 
@@ -91,6 +91,7 @@ def calibrate(given: Given, start: Parameters) -> Calibration:
             {**dense_values(fit.rates), "dense.source": _dense_source(given, tables, fit)},
         )
         findings += _dense_findings(given, fit)
+        _note_bounds(fit.at_bounds, notes)
     energy = None
     layers = [row for row in own if row.kind == "layer" and row.block is not None]
     if layers:
@@ -165,6 +166,11 @@ def _dense_findings(given: Given, fit: DenseFit) -> list[Finding]:
     return found
 
 
+def _note_bounds(names: Sequence[str], notes: list[str]) -> None:
+    if names:
+        notes.append(f"ended at a bound, not determined by the rows: {', '.join(names)}")
+
+
 def _own_sparse(
     rows: Sequence[MeasuredRow], parameters: Parameters, notes: list[str]
 ) -> tuple[Parameters, list[Finding]]:
@@ -173,6 +179,7 @@ def _own_sparse(
         notes.append("no block-sparse layer was measured in bursts")
         return parameters, []
     fit = fit_sparse_layers(burst, parameters)
+    _note_bounds(fit.at_bounds, notes)
     findings = [Finding("block-sparse layer", "fitted", fit.fitted)]
     if fit.held_out is not None:
         label = f"held out: {HELD_OUT_SPARSITY:.0%} sparsity"
@@ -188,6 +195,7 @@ def _public(
     findings: list[Finding] = []
     if {row.model for row in rows} >= set(FITTED_MODELS):
         fit = fit_networks(rows, parameters)
+        _note_bounds(fit.at_bounds, notes)
         said = (
             "fitted by lspsim gpu calibrate --public to timm's results of "
             f"{' and '.join(FITTED_MODELS)} on {' and '.join(sorted(names))}, mean error "
@@ -223,6 +231,7 @@ def _public_sparse(
         if row.model == model and not row.pruned and row.framework == fitted[0].framework
     )
     fit = fit_sparse(fitted, dense, parameters, load_framework(fitted[0].framework))
+    _note_bounds(fit.at_bounds, notes)
     said = (
         f"efficiency_64 fitted by lspsim gpu calibrate --public to the speedups of {model} under "
         f"{fitted[0].framework}, mean error leaving one out {fit.left_out.mean:.1%}; other sides "

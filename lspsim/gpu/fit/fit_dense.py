@@ -15,6 +15,7 @@ import numpy as np
 
 from lspsim.errors import ResultError
 from lspsim.gpu.fit.accuracy import Accuracy
+from lspsim.gpu.fit.bounds import at_bounds
 from lspsim.gpu.fit.gemm_table import GemmTable
 from lspsim.gpu.model.dense import Chip, DenseRates, FloatArray, dense_times
 
@@ -24,6 +25,8 @@ SIDES = (256, 8192)
 """N and K of the rows that are fitted: those of transformers' layers."""
 LEAST_TOKENS = 128
 """M of the rows that are fitted; smaller ones are bound by launches and weights."""
+NOISE = 1.25
+"""How far above the peak an odd row may seem to be."""
 SOFT = 0.1
 """Error of the logarithm from which on the loss grows linearly."""
 
@@ -61,6 +64,13 @@ class DenseFit:
     held_out: Accuracy | None
     """On rows that the fit did not see, all with M >= 128; None where none was held out."""
 
+    @property
+    def at_bounds(self) -> tuple[str, ...]:
+        """Parameters that ended at a bound."""
+        values = {f"dense.{name.removesuffix('_s')}": x for name, x in self.rates._asdict().items()}
+        limits = [(bound.low, bound.high) for bound in BOUNDS.values()]
+        return at_bounds(values, dict(zip(values, limits, strict=True)))
+
 
 def fit_dense(
     measured: list[tuple[Chip, GemmTable]],
@@ -81,13 +91,15 @@ def fit_dense(
     Raises
     ------
     ResultError
-        When a table has too few rows in the fitted range, or no held-out row.
+        When a table has too few rows in the fitted range, no held-out row, or rows that
+        its GPU cannot have reached.
     """
     from scipy.optimize import least_squares
 
     rng = np.random.default_rng(seed)
     training, testing = [], []
     for chip, table in measured:
+        check_possible(chip, table)
         wide = table.where(table.m >= LEAST_TOKENS)
         held = wide.with_weights(hold_out)
         if hold_out and not held.any():
@@ -137,6 +149,28 @@ def fit_dense(
         accuracy(rates, training),
         accuracy(rates, testing) if hold_out else None,
     )
+
+
+def check_possible(chip: Chip, table: GemmTable) -> None:
+    """Refuse rows far above the peak at the highest clock: a wrong unit, format or GPU.
+
+    Raises
+    ------
+    ResultError
+        Names the first such row.
+    """
+    least_s = 2 * table.m * table.n * table.k / chip.peak_flop_per_s
+    wrong = np.flatnonzero(table.latency_s < least_s / NOISE)
+    if wrong.size:
+        m, n, k, latency_s, least = (
+            float(x[wrong[0]]) for x in (table.m, table.n, table.k, table.latency_s, least_s)
+        )
+        raise ResultError(
+            f"{table.source}: {wrong.size:,} of {len(table):,} rows are {NOISE} times as fast as "
+            f"the GPU's peak at its highest clock, or faster, the first m={m:g}, n={n:g}, k={k:g} "
+            f"with {latency_s:.3g} s (peak: {least:.3g} s); check the unit of the latency (a bare "
+            "latency is in ms), --dtype and --gpu"
+        )
 
 
 def dense_values(rates: DenseRates) -> dict[str, float | str]:

@@ -22,6 +22,7 @@ from lspsim.errors import ResultError
 from lspsim.gpu.config.edit import rounded, with_values
 from lspsim.gpu.config.schema import Framework, Parameters
 from lspsim.gpu.fit.accuracy import Accuracy
+from lspsim.gpu.fit.bounds import at_bounds
 from lspsim.gpu.fit.networks import NetworkRow, network_rows, predict_row
 
 FloatArray = NDArray[np.float64]
@@ -50,6 +51,8 @@ class NetworkFit:
     parameters: Parameters
     fitted: Accuracy
     held_out: Accuracy | None
+    at_bounds: tuple[str, ...]
+    """Parameters that ended at a bound."""
 
 
 def fit_networks(rows: Sequence[NetworkRow], start: Parameters) -> NetworkFit:
@@ -94,6 +97,10 @@ def fit_networks(rows: Sequence[NetworkRow], start: Parameters) -> NetworkFit:
         fitted,
         accuracy_of(training, fitted),
         accuracy_of(testing, fitted) if testing else None,
+        at_bounds(
+            dict(zip(NETWORK_BOUNDS, found.x.tolist(), strict=True)),
+            {name: (first, last) for name, (first, _, last) in NETWORK_BOUNDS.items()},
+        ),
     )
 
 
@@ -159,6 +166,12 @@ class SparseFit:
     predicted: tuple[float, ...]
     """Speedup of every row, predicted by a fit to the others."""
     measured: tuple[float, ...]
+
+    @property
+    def at_bounds(self) -> tuple[str, ...]:
+        """The fitted efficiency, where it ended at a bound."""
+        name, value = "sparse.efficiency_64", float(self.parameters.sparse.efficiency_64)
+        return at_bounds({name: value}, {name: SPARSE_BOUNDS})
 
     @property
     def left_out(self) -> Accuracy:

@@ -12,12 +12,14 @@ from lspsim.gpu.config.edit import with_values
 from lspsim.gpu.config.load import load_gpu
 from lspsim.gpu.config.schema import Parameters
 from lspsim.gpu.fit.accuracy import Accuracy
+from lspsim.gpu.fit.bounds import at_bounds
 from lspsim.gpu.fit.measured import MeasuredRow
 from lspsim.gpu.model.gpu_model import GpuModel
 
 HELD_OUT_SPARSITY = 0.7
 """Rows of this sparsity are predicted, not fitted."""
 BOUNDS = (0.02, 1.0)
+GRID = 25
 SIDES = (16, 32, 64, 128)
 
 
@@ -28,6 +30,8 @@ class SparseLayerFit:
     parameters: Parameters
     fitted: Accuracy
     held_out: Accuracy | None
+    at_bounds: tuple[str, ...]
+    """Parameters that ended at a bound."""
 
 
 def fit_sparse_layers(rows: Sequence[MeasuredRow], start: Parameters) -> SparseLayerFit:
@@ -45,8 +49,6 @@ def fit_sparse_layers(rows: Sequence[MeasuredRow], start: Parameters) -> SparseL
     ResultError
         Without a row to fit to.
     """
-    from scipy.optimize import minimize_scalar
-
     used = [row for row in rows if abs(row.sparsity - HELD_OUT_SPARSITY) > 1e-6]
     held = [row for row in rows if abs(row.sparsity - HELD_OUT_SPARSITY) <= 1e-6]
     parameters = start
@@ -58,10 +60,8 @@ def fit_sparse_layers(rows: Sequence[MeasuredRow], start: Parameters) -> SparseL
         )
     for side in sides:
         mine = [row for row in used if row.block == (side, side)]
-        best = minimize_scalar(
-            _loss, args=(f"sparse.efficiency_{side}", mine, parameters), bounds=BOUNDS
-        )
-        parameters = with_values(parameters, {f"sparse.efficiency_{side}": float(best.x)})
+        path = f"sparse.efficiency_{side}"
+        parameters = with_values(parameters, {path: _best(path, mine, parameters)})
     source = used[0].source
     fitted = _accuracy(used, parameters)
     checked = _accuracy(held, parameters) if held else None
@@ -74,7 +74,16 @@ def fit_sparse_layers(rows: Sequence[MeasuredRow], start: Parameters) -> SparseL
     missing = [side for side in SIDES if side not in sides]
     if missing:
         said += f"; {', '.join(map(str, missing))}: {start.sparse.source}"
-    return SparseLayerFit(with_values(parameters, {"sparse.source": said}), fitted, checked)
+    values = {
+        f"sparse.efficiency_{side}": float(getattr(parameters.sparse, f"efficiency_{side}"))
+        for side in sides
+    }
+    return SparseLayerFit(
+        with_values(parameters, {"sparse.source": said}),
+        fitted,
+        checked,
+        at_bounds(values, dict.fromkeys(values, BOUNDS)),
+    )
 
 
 def predicted_layer_s(row: MeasuredRow, model: GpuModel) -> float:
@@ -82,6 +91,20 @@ def predicted_layer_s(row: MeasuredRow, model: GpuModel) -> float:
     if row.block is None:
         return model.dense_latency(row.m, row.n, row.k).latency_s
     return model.sparse_latency(row.masks()[row.layer], row.m).latency_s
+
+
+def _best(path: str, rows: Sequence[MeasuredRow], parameters: Parameters) -> float:
+    """Return the value of one parameter with the least loss.
+
+    A grid comes first: above what memory delivers the loss is flat, and a search by sections
+    that begins there ends anywhere.
+    """
+    from scipy.optimize import minimize_scalar
+
+    grid = np.geomspace(*BOUNDS, GRID)
+    at = int(np.argmin([_loss(x, path, rows, parameters) for x in grid]))
+    around = (grid[max(at - 1, 0)], grid[min(at + 1, GRID - 1)])
+    return float(minimize_scalar(_loss, args=(path, rows, parameters), bounds=around).x)
 
 
 def _loss(x: float, path: str, rows: Sequence[MeasuredRow], parameters: Parameters) -> float:

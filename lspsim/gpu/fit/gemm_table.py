@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,8 @@ def read_gemm_table(path: Path, dtype: Dtype = "bf16") -> GemmTable:
         When the file cannot be read, lacks a column, has no row of the number format, or
         holds values that are no sizes or latencies.
     """
+    import pandas as pd
+
     frame = _read(path)
     columns = set(frame.columns)
     latency = [name for name in _LATENCY if name in columns]
@@ -91,7 +94,7 @@ def read_gemm_table(path: Path, dtype: Dtype = "bf16") -> GemmTable:
     for column in _DTYPE_COLUMNS:
         if column in columns:
             there = sorted(frame[column].astype(str).unique())
-            frame = frame[frame[column].isin(_DTYPES[dtype])]
+            frame = frame[frame[column].astype(str).str.lower().isin(_DTYPES[dtype])]
             if frame.empty:
                 raise ResultError(
                     f"{path}: no row is {dtype}; column {column!r} has {', '.join(there)}: "
@@ -99,16 +102,17 @@ def read_gemm_table(path: Path, dtype: Dtype = "bf16") -> GemmTable:
                 )
     values = {}
     for name in ("m", "n", "k", latency[0]):
-        try:
-            values[name] = frame[name].to_numpy(dtype=np.float64)
-        except (TypeError, ValueError):
-            raise ResultError(f"{path}: column {name!r} holds something but numbers") from None
+        values[name] = pd.to_numeric(frame[name], errors="coerce").to_numpy(dtype=np.float64)
         wrong = ~(np.isfinite(values[name]) & (values[name] > 0))
+        needed_here = "above 0"
+        if name != latency[0]:
+            wrong |= values[name] % 1 != 0
+            needed_here = "a whole number above 0"
         if wrong.any():
-            row = int(frame.index[int(wrong.argmax())])
+            at = int(wrong.argmax())
             raise ResultError(
-                f"{path}: column {name!r} must be above 0, but row {row} has "
-                f"{frame[name].loc[row]}; leave such rows out"
+                f"{path}: column {name!r} must be {needed_here}, but {_place(path, frame, at)} has "
+                f"{frame[name].iloc[at]!s}; leave such rows out"
             )
     if frame.empty:
         raise ResultError(f"{path}: the table has no rows")
@@ -121,6 +125,12 @@ def read_gemm_table(path: Path, dtype: Dtype = "bf16") -> GemmTable:
     )
 
 
+def _place(path: Path, frame: pd.DataFrame, at: int) -> str:
+    """Name a row as an editor counts lines, or from 0 where the file has none."""
+    row = int(frame.index[at])
+    return f"line {row + 2}" if path.suffix == ".csv" else f"row {row}"
+
+
 def _read(path: Path) -> pd.DataFrame:
     import pandas as pd
 
@@ -128,12 +138,17 @@ def _read(path: Path) -> pd.DataFrame:
         raise ResultError(f"{path}: there is no such file; check the path")
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
+            return pd.read_parquet(path).reset_index(drop=True)
         if path.suffix == ".csv":
-            return pd.read_csv(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                frame = pd.read_csv(path, index_col=False, skip_blank_lines=False)
+            return frame.dropna(how="all")  # blank lines; the index still counts them
     except OSError as error:
         reason = error.strerror or str(error)
         raise ResultError(f"{path}: cannot be read: {reason}; check the path") from None
+    except pd.errors.ParserWarning:
+        raise ResultError(f"{path}: line 2 has more values than the header; mend it") from None
     except (ValueError, pd.errors.ParserError) as error:
-        raise ResultError(f"{path}: is no table: {error}") from None
+        raise ResultError(f"{path}: is no table: {str(error).strip()}") from None
     raise ResultError(f"{path}: not a known kind of table; give a .parquet or .csv file")

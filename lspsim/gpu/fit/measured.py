@@ -9,6 +9,7 @@ a CPU, and rows measured with a file of masks, which a seed does not draw again.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
@@ -87,7 +88,10 @@ class MeasuredRow:
             seed=self.seed,
             names=names,
         )
-        if self.kind == "layer" and self.mask_digest not in ("", masks[self.layer].digest):
+        if self.kind == "layer" and (
+            self.mask_digest not in ("", masks[self.layer].digest)
+            or masks[self.layer].shape != (self.n, self.k)
+        ):
             raise ResultError(
                 f"{self.source}: {self.label} was measured with other masks than its seed "
                 "draws; such rows cannot be predicted"
@@ -106,7 +110,7 @@ def shipped_measurements() -> tuple[Path, ...]:
 
 
 def read_measurements(paths: Iterable[Path]) -> tuple[MeasuredRow, ...]:
-    """Read files of measurements.
+    """Read files of measurements; of rows with the same key in a file the last good one counts.
 
     Raises
     ------
@@ -143,7 +147,7 @@ def _rows_of(path: Path) -> list[MeasuredRow]:
         raise ResultError(f"{path}: cannot be read: {reason}; check the path") from None
     if lines and not lines[-1].endswith("\n"):
         lines.pop()  # cut off while it was written
-    rows = []
+    rows: dict[str, MeasuredRow] = {}
     for number, line in enumerate(lines, start=1):
         try:
             data = json.loads(line)
@@ -151,13 +155,13 @@ def _rows_of(path: Path) -> list[MeasuredRow]:
                 raise ValueError(f"its schema is {data['schema']!r}, not {SCHEMA!r}")
             drawn = data["variant"] == "dense" or data["sparsity"] is not None
             if data["status"] == "ok" and not data["kind"].startswith("cpu") and drawn:
-                rows.append(_row(data, path.name))
+                rows[data["key"]] = _row(data, path.name)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"no key {error}" if isinstance(error, KeyError) else str(error)
             raise ResultError(
                 f"{path}:{number}: no row of lspsim gpu measure ({reason}); name another file"
             ) from None
-    return rows
+    return list(rows.values())
 
 
 def _row(data: dict[str, Any], source: str) -> MeasuredRow:
@@ -172,7 +176,7 @@ def _row(data: dict[str, Any], source: str) -> MeasuredRow:
     block = None
     if data["block_out"] is not None and data["variant"] != "dense":
         block = (int(data["block_out"]), int(data["block_in"]))
-    return MeasuredRow(
+    row = MeasuredRow(
         gpu,
         data["dtype"],
         data["kind"],
@@ -188,7 +192,42 @@ def _row(data: dict[str, Any], source: str) -> MeasuredRow:
         origin.get("mask_digest") or "" if data["kind"] == "layer" else "",
         data["regime"],
         float(data["latency_s"]),
-        data["energy_j"],
-        origin.get("idle_power_w"),
+        _number(data["energy_j"]),
+        _number(origin.get("idle_power_w")),
         source,
     )
+    _check(row)
+    return row
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _check(row: MeasuredRow) -> None:
+    """Refuse values that no measurement has (`ValueError`)."""
+    for key, text, choices in (
+        ("kind", row.kind, ("layer", "model")),
+        ("regime", row.regime, ("burst", "sustained")),
+    ):
+        if text not in choices:
+            raise ValueError(f"{key} is {text!r}, not {' or '.join(choices)}")
+    for key, value in (
+        ("latency_s", row.latency_s),
+        ("energy_j", row.energy_j),
+        ("idle_power_w", row.idle_w),
+    ):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{key} is {value}, not above 0")
+    if not 0 <= row.sparsity <= 1:
+        raise ValueError(f"sparsity is {row.sparsity}, not within 0..1")
+    sizes = {"batch": row.batch}
+    if row.kind == "layer":
+        if not row.layer:
+            raise ValueError("a row of kind 'layer' names no layer")
+        sizes |= {"m": row.m, "n": row.n, "k": row.k}
+    if row.block is not None:
+        sizes |= dict(zip(("block_out", "block_in"), row.block, strict=True))
+    for key, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{key} is {size}, not at least 1")

@@ -59,10 +59,14 @@ def layer_break_even(
     Raises
     ------
     WorkloadError
-        When the kernel does not take the block, or there is no layer.
+        When the kernel does not take the block, a layer does not fit into the GPU's
+        memory, or there is no layer.
     """
     if not gemms:
         raise WorkloadError("a break-even needs at least one layer")
+    for g in gemms:
+        bytes_ = model.dense_latency(g.m, g.n, g.k).bytes
+        model.check_memory(f"layer {label} ({g.n}x{g.k}) at batch {batch}", bytes_)
     workload = Workload([Gemm(g.name, g.m, g.k, g.n) for g in gemms])
     names = [gemm.name for gemm in gemms]
     dense_s = sum(model.dense_latency(g.m, g.n, g.k).latency_s for g in gemms)

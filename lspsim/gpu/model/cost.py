@@ -50,7 +50,7 @@ class GpuCost:
             found.latency_s * self.model.chip.clock_hz,
             found.energy_j * 1e12,
             found.latency_s,
-            float(sum(_kept_macs(gemm) for gemm in workload.gemms)),
+            float(workload.macs_kept),
         )
 
     def predict(self, workload: Workload) -> GpuPrediction:
@@ -120,9 +120,3 @@ def wave_shares(kept: np.ndarray, sms: int, m: int) -> np.ndarray:
     counts = np.bincount(leaders, minlength=kept.size).astype(np.float64)
     _, groups, sizes = np.unique(kept, return_inverse=True, return_counts=True)
     return np.asarray((np.bincount(groups, weights=counts) / sizes)[groups] / counts.sum())
-
-
-def _kept_macs(gemm: Gemm) -> int:
-    if gemm.mask is None:
-        return gemm.macs_dense
-    return gemm.m * gemm.mask.kept_weights

@@ -158,6 +158,21 @@ class GpuModel:
             missed,
         )
 
+    def check_memory(self, what: str, needed_bytes: float) -> None:
+        """Refuse what cannot run because it does not lie in DRAM.
+
+        Raises
+        ------
+        WorkloadError
+            Names `what`, what it needs and what is there.
+        """
+        capacity = float(self.gpu.memory.capacity.value)
+        if needed_bytes > capacity:
+            raise WorkloadError(
+                f"{what} needs at least {needed_bytes / 1e9:,.0f} GB, {self.gpu.name} has "
+                f"{capacity / 1e9:,.0f} GB; take a smaller batch"
+            )
+
     def energy_j(self, time: KernelTime) -> float:
         """Return idle power over the time, plus dynamic energy per operation and DRAM byte."""
         return (
@@ -166,10 +181,32 @@ class GpuModel:
             + self._byte_j * time.dram_bytes
         )
 
+    def under_load(self, latency_s: float, energy_j: float) -> tuple[float, float]:
+        """Return seconds and joules of work that is repeated for long.
+
+        A card that would draw more than its power limit lowers its clocks until it does not
+        (NVML calls it the power cap): work then takes as long as the limit, less idle power,
+        needs for its energy. That lower clocks also save energy per operation is left out.
+
+        Parameters
+        ----------
+        latency_s, energy_j
+            Of one burst, at the highest clocks.
+        """
+        idle_w, limit_w = self.idle_w, self.power_limit_w
+        dynamic_j = energy_j - idle_w * latency_s
+        sustained_s = max(latency_s, dynamic_j / (limit_w - idle_w))
+        return sustained_s, dynamic_j + idle_w * sustained_s
+
     @cached_property
     def idle_w(self) -> float:
         """Board power without a running kernel, W."""
         return float(self.gpu.power.idle.value)
+
+    @cached_property
+    def power_limit_w(self) -> float:
+        """What the board may draw, W."""
+        return float(self.gpu.power.limit.value)
 
     @cached_property
     def _byte_j(self) -> float:

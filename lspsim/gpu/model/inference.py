@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from lspsim.errors import WorkloadError
 from lspsim.gpu.config.load import load_framework
 from lspsim.gpu.config.schema import Framework
 from lspsim.gpu.model.gpu_model import GpuModel
@@ -57,6 +57,20 @@ class GpuPrediction:
     parameters: str
     energy_basis: str
     """Which constants behind the energies are assumed."""
+    power_limit_w: float
+    """Of the board."""
+    sustained_s: float
+    """Latency when repeated for long: the power limit may lower the clocks."""
+    sustained_j: float
+    """Energy of one inference then; the same where the limit is not met."""
+
+    def __repr__(self) -> str:
+        return (
+            f"GpuPrediction(model={self.model!r}, batch={self.batch}, gpu={self.gpu!r}, "
+            f"dtype={self.dtype!r}, framework={self.framework!r}, "
+            f"latency_s={self.latency_s:.4g}, energy_j={self.energy_j:.4g}, "
+            f"layers={len(self.layers)})"
+        )
 
     @cached_property
     def latency_s(self) -> float:
@@ -67,6 +81,16 @@ class GpuPrediction:
     def energy_j(self) -> float:
         """Of one inference of the whole batch."""
         return sum(layer.energy_j for layer in self.layers)
+
+    @property
+    def power_w(self) -> float:
+        """Average power when repeated for long, at most the card's limit."""
+        return self.sustained_j / self.sustained_s
+
+    @property
+    def power_limited(self) -> bool:
+        """Whether the power limit lowers the clocks when repeated for long."""
+        return self.sustained_s > self.latency_s
 
     @cached_property
     def roofline_s(self) -> float:
@@ -98,7 +122,10 @@ class GpuPrediction:
                 "latency_s": self.latency_s,
                 "images_per_s": self.batch / self.latency_s,
                 "energy_j": self.energy_j,
-                "power_w": self.energy_j / self.latency_s,
+                "power_w": self.power_w,
+                "power_limit_w": self.power_limit_w,
+                "sustained_latency_s": self.sustained_s,
+                "sustained_energy_j": self.sustained_j,
                 "kernels": sum(layer.time.kernels for layer in self.layers),
                 "roofline_s": self.roofline_s,
                 "derated_roofline_s": self.derated_roofline_s,
@@ -151,11 +178,12 @@ def predict(
     """
     chosen = framework or load_framework()
     warm = weights_stay(workload, model)
-    layers = tuple(
-        _layer(kernel, model, chosen, kernels, warm)
-        for kernel in lower(workload, chosen, model.dtype)
+    lowered = lower(workload, chosen, model.dtype)
+    _check_memory(workload, model, lowered)
+    layers = tuple(_layer(kernel, model, chosen, kernels, warm) for kernel in lowered)
+    loaded = model.under_load(
+        sum(layer.time.latency_s for layer in layers), sum(layer.energy_j for layer in layers)
     )
-    _check_memory(workload, model, max(layer.time.bytes for layer in layers))
     return GpuPrediction(
         workload.model,
         model.gpu.name,
@@ -165,6 +193,8 @@ def predict(
         layers,
         model.parameters.name,
         model.gpu.power.basis,
+        model.power_limit_w,
+        *loaded,
     )
 
 
@@ -178,15 +208,22 @@ def _weights(workload: Workload) -> int:
     return sum(gemm.n * gemm.k for gemm in workload.gemms if gemm.rhs == "weight")
 
 
-def _check_memory(workload: Workload, model: GpuModel, largest_bytes: float) -> None:
-    """Refuse what cannot run: all weights and one kernel's operands must lie in DRAM."""
-    needed = _weights(workload) * model.chip.value_bytes + largest_bytes
-    capacity = float(model.gpu.memory.capacity.value)
-    if needed > capacity:
-        raise WorkloadError(
-            f"{workload.model} at batch {workload.batch} needs at least {needed / 1e9:,.0f} GB, "
-            f"{model.gpu.name} has {capacity / 1e9:,.0f} GB; take a smaller batch"
-        )
+def _check_memory(workload: Workload, model: GpuModel, kernels: Sequence[Kernel]) -> None:
+    """Refuse what cannot run: all weights and one kernel's activations must lie in DRAM."""
+    value = model.chip.value_bytes
+    largest = max(_activation_bytes(kernel, value) for kernel in kernels)
+    what = f"{workload.model} at batch {workload.batch}"
+    model.check_memory(what, _weights(workload) * value + largest)
+
+
+def _activation_bytes(kernel: Kernel, value: float) -> float:
+    """Return what a kernel reads and writes besides weights."""
+    if isinstance(kernel, ElementwiseKernel):
+        return kernel.read_bytes + kernel.written_bytes
+    if isinstance(kernel, AttentionKernel):
+        return 4 * value * kernel.sequences * kernel.tokens * kernel.head_dim
+    second = 0 if kernel.weight else kernel.n * kernel.k
+    return value * kernel.batch * (kernel.m * kernel.k + kernel.m * kernel.n + second)
 
 
 def _layer(

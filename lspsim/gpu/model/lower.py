@@ -180,17 +180,29 @@ class _Lowering:
         copied = float(last.batch * last.m * last.n * self.value)
         for number in range(self.framework.layout_copies):
             yield ElementwiseKernel(f"{name}.copy{number}", "copy", copied, copied)
-        inner = self.ops[start + 1 : end - 1]
-        if self.framework.attention != "unfused":
+        if self._fused(first.m):
             split = self.framework.attention == "flash"
             yield AttentionKernel(name, first.batch, first.m, first.k, split)
             return
         yield GemmKernel(first.name, first.m, first.n, first.k, first.batch, weight=False)
-        for op in inner:
+        yield from self._on_scores(self.ops[start + 1 : end - 1])
+        yield GemmKernel(last.name, last.m, last.n, last.k, last.batch, weight=False)
+
+    def _fused(self, tokens: int) -> bool:
+        """Whether attention over so many tokens is one kernel."""
+        limit = self.framework.fused_tokens
+        return self.framework.attention != "unfused" and (limit is None or tokens <= limit)
+
+    def _on_scores(self, ops: Sequence[Gemm | VectorOp]) -> Iterator[Kernel]:
+        """Return the kernels between an attention's products: scale, biases, softmax."""
+        parameters = 0.0
+        for op in ops:
             assert isinstance(op, VectorOp)
             moved = float(op.rows * op.cols * self.value)
-            yield ElementwiseKernel(op.name, op.kind, moved + op.parameters * self.value, moved)
-        yield GemmKernel(last.name, last.m, last.n, last.k, last.batch, weight=False)
+            parameters += op.parameters * self.value
+            if not self.framework.fusion or op is ops[-1]:
+                yield ElementwiseKernel(op.name, op.kind, moved + parameters, moved)
+                parameters = 0.0
 
 
 def _attention_end(ops: Sequence[Gemm | VectorOp], start: int) -> int | None:

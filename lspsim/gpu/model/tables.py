@@ -11,6 +11,7 @@ from lspsim.gpu.model.inference import GpuLayer, GpuPrediction
 from lspsim.report.grouping import common_name
 from lspsim.report.quantities import binary_size, percent, si
 from lspsim.report.tables import name_value_table
+from lspsim.table import FittedTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +55,23 @@ def group_kernels(prediction: GpuPrediction, *, collapse: bool = True) -> list[L
     ]
 
 
-def prediction_table(prediction: GpuPrediction, *, collapse: bool = True) -> Table:
+TELLING = ("latency", "share", "if dense", "bound by", "energy*", "kernel", "roofline")
+"""Columns that stay longest where the terminal is narrow."""
+
+
+def prediction_table(prediction: GpuPrediction, *, collapse: bool = True) -> FittedTable:
     """Return latency, energy and rooflines per layer."""
     title = (
         f"Predicted: {prediction.model} on {prediction.gpu}, batch {prediction.batch}, "
         f"{prediction.dtype}, {prediction.framework}"
     )
-    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
+    table = FittedTable(title, boxed=True, telling=TELLING)
     table.caption = (
         f"* energy ({prediction.energy_basis}). Rooflines move every byte through DRAM; a kernel "
         "whose operands L2 holds can be faster."
     )
-    table.caption_justify = "left"
     table.show_footer = True
-    table.add_column("layer", overflow="fold", footer="total")
+    table.add_column("layer", footer="total")
     table.add_column("kernel")
     table.add_column("bound by")
     footers = {
@@ -81,7 +85,7 @@ def prediction_table(prediction: GpuPrediction, *, collapse: bool = True) -> Tab
         "0.8 + 3 us": si(prediction.derated_roofline_s, "s"),
     }
     for header, footer in footers.items():
-        table.add_column(header, justify="right", no_wrap=True, footer=footer)
+        table.add_column(header, justify="right", footer=footer)
     for group in group_kernels(prediction, collapse=collapse):
         table.add_row(*_cells(group, prediction.latency_s))
     return table
@@ -110,12 +114,18 @@ def _cells(group: LayerGroup, total_s: float) -> tuple[str, ...]:
 def totals_table(prediction: GpuPrediction) -> Table:
     """Return the figures of the whole network."""
     latency_s = prediction.latency_s
+    lasting = (
+        [("", f"{si(prediction.sustained_s, 's')} under lasting load, by the power limit")]
+        if prediction.power_limited
+        else []
+    )
     return name_value_table(
         [
             ("latency", si(latency_s, "s")),
+            *lasting,
             ("throughput", f"{prediction.batch / latency_s:,.1f} images/s"),
             ("energy", f"{si(prediction.energy_j, 'J')} ({prediction.energy_basis})"),
-            ("average power", si(prediction.energy_j / latency_s, "W")),
+            ("average power", si(prediction.power_w, "W")),
             ("kernels", f"{sum(layer.time.kernels for layer in prediction.layers):,}"),
             ("roofline", f"{si(prediction.roofline_s, 's')} (data sheet)"),
             ("", f"{si(prediction.derated_roofline_s, 's')} (0.8 of the peaks, 3 us per kernel)"),

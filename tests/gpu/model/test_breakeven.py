@@ -58,6 +58,12 @@ def test_a_network_gets_a_row_per_shape_and_one_for_all():
     assert min(single) <= rows[-1].sparsity <= max(single)
 
 
+def test_a_layer_that_does_not_fit_into_memory_is_refused():
+    for m, n in ((10**20, 768), (197, 10**9)):
+        with pytest.raises(WorkloadError, match=r"layer layer .* needs at least .* h200 has 141"):
+            shape_break_even(model(), m, n, 768, (16, 16))
+
+
 def test_nothing_to_prune_and_blocks_that_do_not_fit_are_refused():
     with pytest.raises(WorkloadError, match="no linear layer"):
         network_break_evens(model(), Workload([Gemm("g", 1, 1, 1)]), (32, 32))

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 from pathlib import Path
 
@@ -61,6 +62,45 @@ def test_one_set_for_two_gpus():
     assert found.fitted.rows == 640
     assert accuracy(found.rates, measured).mean == pytest.approx(found.fitted.mean)
     assert found.fitted.mean < 0.02
+
+
+def test_a_noisy_table_gives_back_what_made_it():
+    """5 % noise on every row: latencies without it are met to 2 %, as docs/gpu.md says."""
+    chip = chip_of(load_gpu("a100"), "bf16")
+    found = fit_dense([(chip, synthetic(chip, noise=0.05))])
+    assert accuracy(found.rates, [(chip, synthetic(chip))]).mean < 0.02
+    assert found.rates.compute_efficiency == pytest.approx(TRUE.compute_efficiency, rel=0.05)
+    assert found.rates.launch_s == pytest.approx(TRUE.launch_s, rel=0.1)
+
+
+def test_held_out_rows_do_not_touch_the_fit_and_their_error_is_told():
+    chip = chip_of(load_gpu("a100"), "bf16")
+    table = synthetic(chip)
+    held = table.with_weights(DEIT_B)
+    spoilt = dataclasses.replace(table, latency_s=np.where(held, 4, 1) * table.latency_s)
+    honest, other = (fit_dense([(chip, one)], DEIT_B) for one in (table, spoilt))
+    assert honest.rates == other.rates
+    assert other.held_out is not None
+    assert other.held_out.mean == pytest.approx(0.75, abs=0.01)
+
+
+def test_what_ends_at_a_bound_is_named():
+    chip = chip_of(load_gpu("a100"), "bf16")
+    assert fit_dense([(chip, synthetic(chip))]).at_bounds == ()
+    table = synthetic(chip)
+    slow = dataclasses.replace(table, latency_s=1000 * table.latency_s)
+    found = fit_dense([(chip, slow)])
+    assert "dense.compute_efficiency (lowest)" in found.at_bounds
+    assert "dense.launch (highest)" in found.at_bounds
+    assert found.fitted.mean > 0.9
+
+
+def test_rows_faster_than_the_peak_are_refused():
+    chip = chip_of(load_gpu("a100"), "bf16")
+    table = synthetic(chip)
+    fast = dataclasses.replace(table, latency_s=table.latency_s / 1000)
+    with pytest.raises(ResultError, match=r"320 of 320 rows are 1\.25 times .* check the unit"):
+        fit_dense([(chip, fast)])
 
 
 def test_what_cannot_be_fitted_is_refused():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -101,13 +103,33 @@ def test_the_least_that_can_be_reached_and_its_message():
     model_ = GpuCost(model("h200"))
     large, small = transformer(), transformer(images=1, width=192, heads=3)
     share = {
-        workload.batch: least_cost(model_, workload, (64, 64)).latency_s
+        workload.batch: least_cost(model_, workload, squares(64)).latency_s
         / model_.cost(workload).latency_s
         for workload in (large, small)
     }
     assert share[64] < 0.8
     assert share[1] > 0.95
-    error = nothing_to_gain("gpu:h200", small, "latency=0.5", share[1], (64, 64))
+    words = ("gpu:h200", small, "latency=0.5", share[1])
+    error = nothing_to_gain(*words, "64x64", squares(64))
     assert isinstance(error, LspsimError)
     assert "kernel launches" in str(error)
     assert "lspsim gpu breakeven" in str(error)
+    assert "powers of two from 16 up" in str(nothing_to_gain(*words, "8x8", squares(8)))
+
+
+def test_the_least_takes_the_best_size_of_every_layer():
+    model_, workload = GpuCost(model("h200")), transformer()
+    before = workload.resolved_inputs()
+    workload = Workload(
+        [replace(op, inputs=names) for op, names in zip(workload.ops, before, strict=True)],
+        model="vit",
+        batch=64,
+    )
+    both, one = (least_cost(model_, workload, squares(*sides)) for sides in ((8, 64), (64,)))
+    assert both == one
+    assert one.latency_s < least_cost(model_, workload, squares(8)).latency_s
+
+
+def squares(*sides):
+    """Return the block sizes that every layer may take."""
+    return lambda name, shape: [(side, side) for side in sides]

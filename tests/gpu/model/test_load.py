@@ -83,6 +83,21 @@ def test_efficiencies_above_one_are_refused(tmp_path):
         load_parameters(load_gpu("a100"), path)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("fusion: false", "fusion: no", "fusion: 'no' is neither true nor false"),
+        ("layout_copies: 0", "layout_copies: 101", "layout_copies: 101 is too large"),
+    ],
+)
+def test_mistakes_in_a_framework_are_named(tmp_path, before, after, message):
+    path = tmp_path / "mine.yaml"
+    text = (FOLDER / "frameworks" / "cuda-graph.yaml").read_text()
+    path.write_text(text.replace(before, after))
+    with pytest.raises(ConfigError, match=message):
+        load_framework(path)
+
+
 def test_unknown_names_are_answered_with_the_known_ones():
     with pytest.raises(ConfigError, match="there is no GPU 'h20'; did you mean 'h200'"):
         load_gpu("h20")
@@ -107,5 +122,9 @@ def test_written_parameters_are_read_back(tmp_path):
     assert float(changed.dense.launch) == pytest.approx(1.235e-6, rel=1e-12)
     write_parameters(tmp_path / "p.yaml", changed)
     assert load_parameters(gpu, tmp_path / "p.yaml") == changed
+    for name in ("a: b # c", "null", "12", "[x", 'quoted "x"\nline'):
+        odd = with_values(changed, {"name": name, "dense.source": name})
+        write_parameters(tmp_path / "odd.yaml", odd)
+        assert load_parameters(gpu, tmp_path / "odd.yaml") == odd
     with pytest.raises(KeyError, match="'speed' is not a field"):
         with_values(changed, {"dense.speed": 1.0})

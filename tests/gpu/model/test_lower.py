@@ -57,6 +57,17 @@ def test_unfused_attention_writes_its_scores():
     assert (kernels[3].batch, kernels[3].m, kernels[3].k) == (64 * 12, 197, 64)
 
 
+def test_a_compiler_merges_what_touches_the_scores():
+    kernels = lowered("compiled", attention="unfused")
+    assert kinds(kernels)[3:6] == ["Gemm", "softmax", "Gemm"]
+    assert kernels[4].read_bytes == kernels[4].written_bytes == 2 * 64 * 12 * 197 * 197
+
+
+@pytest.mark.parametrize(("longest", "attention"), [(196, "Gemm"), (197, "Atte"), (None, "Atte")])
+def test_fused_attention_may_take_short_sequences_only(longest, attention):
+    assert kinds(lowered("compiled", fused_tokens=longest))[3] == attention
+
+
 def test_mixed_precision_keeps_the_residual_wide_and_casts():
     kernels = {kernel.name: kernel for kernel in lowered("timm-amp")}
     add = kernels["blocks.0.add1"]

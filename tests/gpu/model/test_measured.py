@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import pytest
@@ -13,13 +14,14 @@ from lspsim.gpu.model.gpu_model import GpuModel
 
 MODEL, LAYER = "deit_tiny_patch16_224", "blocks.6.mlp.fc1"
 SHAPE = (768, 192)
+NUMBERS = itertools.count()
 
 
 def line(sparsity=0.0, block=None, latency_s=1e-4, batch=64, **changes):
     """A row as `lspsim gpu measure` writes it."""
     data = {
         "schema": SCHEMA,
-        "key": "k",
+        "key": f"row {next(NUMBERS)}",
         "kind": "layer",
         "gpu": "NVIDIA H200",
         "dtype": "bf16",
@@ -87,6 +89,18 @@ def test_rows_that_are_no_result_are_skipped(tmp_path):
         (line(gpu="MI300X"), "'MI300X' has no description in hw_configs/gpu"),
         (line(dtype="fp8"), "number format 'fp8'"),
         (line(m="many"), "invalid literal"),
+        (line(latency_s=0.0), "latency_s is 0.0, not above 0"),
+        (line(latency_s=float("nan")), "latency_s is nan, not above 0"),
+        (line(energy_j=-1.0), "energy_j is -1.0, not above 0"),
+        (line(energy_j="x"), "could not convert string to float: 'x'"),
+        (line(provenance={"idle_power_w": 0.0}), "idle_power_w is 0.0, not above 0"),
+        (line(1.5, 32), "sparsity is 1.5, not within 0..1"),
+        (line(0.5, 0), "block_out is 0, not at least 1"),
+        (line(m=0), "m is 0, not at least 1"),
+        (line(batch=0), "batch is 0, not at least 1"),
+        (line(layer=None), "a row of kind 'layer' names no layer"),
+        (line(kind="kernel"), "kind is 'kernel', not layer or model"),
+        (line(regime="idle"), "regime is 'idle', not burst or sustained"),
     ],
 )
 def test_what_is_no_row_is_named(tmp_path, text, message):
@@ -116,6 +130,16 @@ def made_rows(tmp_path, truth):
     return path, start
 
 
+def test_of_equal_keys_the_last_good_row_counts(tmp_path):
+    path = tmp_path / "m.jsonl"
+    rows = [(1e-4, "ok"), (2e-4, "ok"), (None, "failed")]
+    path.write_text(
+        "".join(line(key="same", latency_s=s, status=status) + "\n" for s, status in rows)
+    )
+    (found,) = read_measurements([path])
+    assert found.latency_s == 2e-4
+
+
 def test_sparse_efficiencies_are_found_again(tmp_path):
     path, start = made_rows(tmp_path, {32: 0.11, 64: 0.22})
     found = fit_sparse_layers(read_measurements([path]), start)
@@ -138,9 +162,10 @@ def test_only_held_out_rows_cannot_be_fitted(tmp_path):
 def test_other_masks_than_the_seeds_are_noticed(tmp_path):
     path = tmp_path / "m.jsonl"
     path.write_text(line(0.5, 32, provenance={"seed": 0, "mask_digest": "0" * 64}) + "\n")
-    (row,) = read_measurements([path])
-    with pytest.raises(ResultError, match="was measured with other masks"):
-        row.masks()
+    path.write_text(path.read_text() + line(0.5, 32, n=384) + "\n")
+    for row in read_measurements([path]):
+        with pytest.raises(ResultError, match="was measured with other masks"):
+            row.masks()
 
 
 def energy_rows(tmp_path, few=False):
@@ -198,3 +223,10 @@ def test_calibrate_takes_measurements_for_a_table(tmp_path):
     assert any("too few for the dense parameters" in note for note in found.notes)
     with pytest.raises(ResultError, match="holds rows of h200; give the matching --gpu"):
         calibrate(Given([(load_gpu("a100"), path)]), start)
+
+
+@pytest.mark.parametrize("truth", [0.05, 0.11, 0.2])
+def test_a_flat_loss_does_not_mislead_the_search(tmp_path, truth):
+    path, start = made_rows(tmp_path, {16: truth})
+    found = fit_sparse_layers(read_measurements([path]), start)
+    assert float(found.parameters.sparse.efficiency_16) == pytest.approx(truth, rel=0.02)

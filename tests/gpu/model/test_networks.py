@@ -12,6 +12,7 @@ from lspsim.gpu.fit.fit_networks import (
     fit_networks,
     fit_overhead,
     fit_sparse,
+    with_efficiency_64,
 )
 from lspsim.gpu.fit.networks import network_rows, predict_row
 
@@ -23,7 +24,7 @@ def rows(**wanted):
 
 
 def test_every_row_says_where_it_comes_from():
-    assert len(ROWS) == 62
+    assert len(ROWS) == 78
     for row in ROWS:
         assert re.search(r" at [0-9a-f]{10}$|examples/04_vit", row.source)
         assert row.latency_s > 1e-4
@@ -55,6 +56,16 @@ def test_shipped_network_parameters_come_from_the_command():
     )
 
 
+def test_one_network_of_fastertransformer_tells_of_the_others():
+    # 224 pixels run its fused attention, 384 pixels the unfused one
+    mine = rows(framework="fastertransformer")
+    assert len(mine) == 16
+    fitted = rows(framework="fastertransformer", model="vit_base_patch16_224", batch=32)
+    overhead = fit_overhead(mine, load_framework("fastertransformer")).overhead
+    assert float(overhead) == float(load_framework("fastertransformer").overhead)
+    assert accuracy_of([row for row in mine if row not in fitted]).mean <= 0.10
+
+
 def superblock():
     mine = rows(framework="superblock", model="vit_base_patch16_224")
     return mine[0], mine[1:]
@@ -69,6 +80,16 @@ def test_superblock_speedups_leaving_one_out():
     assert found.parameters.sparse.efficiency_64 == pytest.approx(
         parameters.sparse.efficiency_64, rel=0.02
     )
+
+
+def test_each_speedup_is_predicted_without_itself_and_without_the_shipped_fit():
+    dense, pruned = superblock()
+    parameters, framework = load_parameters(load_gpu("a100")), load_framework("superblock")
+    found = fit_sparse(pruned, dense, parameters, framework)
+    spoilt = [dataclasses.replace(pruned[0], latency_s=pruned[0].latency_s / 2), *pruned[1:]]
+    other = fit_sparse(spoilt, dense, with_efficiency_64(parameters, 0.1), framework)
+    assert other.predicted[0] == pytest.approx(found.predicted[0], rel=1e-3)
+    assert other.predicted[1] > 1.05 * found.predicted[1]
 
 
 def test_a_frameworks_overhead_is_fitted_to_its_dense_network():

@@ -67,15 +67,18 @@ def slow_sparse(chosen, mask, m, warm=False):
         tiles = math.ceil(m / tile)
         compute = slow_waves(jobs, tiles, int(chip.sms))
         weights = mask.keep.sum() * (out * inner * value + 4)
-        moved = weights + value * tiles * tile * (k + n)
+        wide_n, wide_k = math.ceil(n / out) * out, math.ceil(k / inner) * inner
+        moved = weights + value * tiles * tile * (wide_k + wide_n)
         missed = max(moved - rates.l2_share * chip.l2_bytes, 0 if warm else weights)
         memory = max(
             missed / (rates.dram_efficiency * chip.dram_bytes_per_s),
             moved / (rates.l2_efficiency * chip.l2_bytes_per_s),
         )
         t = rates.launch_s + max(compute, memory) + rates.overlap_loss * min(compute, memory)
-        if tiles * tile != m:
-            t += chosen.elementwise(value * m * k, value * tiles * tile * k).latency_s
+        if tiles * tile != m or wide_k != k:
+            t += chosen.elementwise(value * m * k, value * tiles * tile * wide_k).latency_s
+        if wide_n != n:
+            t += chosen.elementwise(value * m * n, value * m * n).latency_s
         best = min(best, t)
     return best
 
@@ -83,9 +86,10 @@ def slow_sparse(chosen, mask, m, warm=False):
 @pytest.mark.parametrize("block", [(16, 16), (32, 64), (64, 64), (128, 128)])
 @pytest.mark.parametrize("m", [197, 208, 1024, 12608])
 @pytest.mark.parametrize(("gpu", "warm"), [("a100", False), ("h200", False), ("h200", True)])
-def test_agrees_with_plain_loops(block, m, gpu, warm):
+@pytest.mark.parametrize("shape", [(768, 1536), (1000, 777)])
+def test_agrees_with_plain_loops(block, m, gpu, warm, shape):
     chosen = model(gpu)
-    mask = random_mask(768, 1536, block, 0.7)
+    mask = random_mask(*shape, block, 0.7)
     assert chosen.sparse_latency(mask, m, warm=warm).latency_s == pytest.approx(
         slow_sparse(chosen, mask, m, warm), rel=1e-9
     )

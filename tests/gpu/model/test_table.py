@@ -28,6 +28,8 @@ def test_units_of_the_latency_column(tmp_path, suffix, column, unit):
 def test_rows_of_one_number_format_are_taken(tmp_path):
     path = written(tmp_path / "t.csv", latency=[1.0, 2.0], gemm_dtype=["bfloat16", "fp8"])
     assert len(read_gemm_table(path, "bf16")) == 1
+    assert len(read_gemm_table(written(path, latency=[1.0, 2.0], dtype=["BF16", "fp8"]))) == 1
+    written(path, latency=[1.0, 2.0], gemm_dtype=["bfloat16", "fp8"])
     with pytest.raises(ResultError, match="no row is fp16; column 'gemm_dtype' has bfloat16, fp8"):
         read_gemm_table(path, "fp16")
 
@@ -36,16 +38,38 @@ def test_rows_of_one_number_format_are_taken(tmp_path):
     ("columns", "message"),
     [
         ({}, "no column 'latency'; the table has m, n, k"),
-        ({"latency": [1.0, -2.0]}, r"column 'latency' must be above 0, but row 1 has -2\.0"),
-        ({"latency": [1.0, float("nan")]}, "row 1 has nan"),
-        ({"latency": ["fast", "slow"]}, "column 'latency' holds something but numbers"),
+        ({"latency": [1.0, -2.0]}, r"column 'latency' must be above 0, but line 3 has -2\.0"),
+        ({"latency": [1.0, float("nan")]}, "line 3 has nan"),
+        ({"latency": [1.0, "slow"]}, "column 'latency' must be above 0, but line 3 has slow"),
         ({"latency": [1.0, 2.0], "latency_us": [1.0, 2.0]}, "both latency and latency_us"),
-        ({"latency": [1.0, 2.0], "m": [0, 5]}, "column 'm' must be above 0"),
+        ({"latency": [1.0, 2.0], "m": [0, 5]}, "column 'm' must be a whole number above 0"),
+        ({"latency": [1.0, 2.0], "m": [128.5, 5]}, r"column 'm' must be .* line 2 has 128\.5"),
     ],
 )
 def test_what_is_wrong_with_a_table_is_said(tmp_path, columns, message):
     with pytest.raises(ResultError, match=message):
         read_gemm_table(written(tmp_path / "t.csv", **columns))
+
+
+def test_lines_that_do_not_fit_the_header(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("m,n,k,latency\n\n128,768,768,0.01\n\n")
+    assert len(read_gemm_table(path)) == 1
+    path.write_text("m,n,k,latency\n\n128,768,768,x\n")
+    with pytest.raises(ResultError, match="line 3 has x"):
+        read_gemm_table(path)
+    path.write_text("m,n,k,latency\n128,768,768,0.01,5,6\n1,2\n")
+    with pytest.raises(ResultError, match="line 2 has more values than the header"):
+        read_gemm_table(path)
+    path.write_text("m,n,k,latency\n128,768,768,0.01\n128,768\n")
+    with pytest.raises(ResultError, match="column 'k' must be a whole number above 0, but line 3"):
+        read_gemm_table(path)
+
+
+def test_rows_of_a_parquet_file_are_counted_from_0(tmp_path):
+    path = written(tmp_path / "t.parquet", latency=[1.0, -2.0])
+    with pytest.raises(ResultError, match="row 1 has -2"):
+        read_gemm_table(path)
 
 
 def test_missing_columns_and_files(tmp_path):
