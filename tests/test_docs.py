@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,26 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_decisions_are_numbered_once() -> None:
     numbers = [page.name[:4] for page in (ROOT / "docs" / "decisions").glob("*.md")]
     assert sorted(numbers) == [f"{i:04}" for i in range(1, len(numbers) + 1)]
+
+
+def test_every_picture_is_shown() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    pictures = {path.name for path in (ROOT / "docs" / "images").iterdir()}
+    assert pictures
+    assert {name for name in pictures if f"images/{name})" not in text} == set()
+
+
+def test_contributing_names_every_room_on_its_floor() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    told = {
+        room: int(floor)
+        for floor, rooms in re.findall(r"^\| (\d) \| (.+?) \|", page, re.MULTILINE)
+        for room in re.findall(r"`(\w+)`", rooms)
+    }
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    floors = enumerate(reversed(layers))
+    assert told == {room: at for at, line in floors for room in re.findall(r"\w+", line)}
 
 
 def test_figures_can_be_drawn_again(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lspsim.cli import options
+from lspsim.cli.gpu_options import PlotFile
 
 
 def trace(
@@ -40,6 +41,7 @@ def trace(
     masks: options.Masks = None,
     checkpoint: options.Checkpoint = None,
     settings: options.Settings = None,
+    plot: PlotFile = None,
 ) -> None:
     """Write a timeline of DMA, array, vector unit and write-back, for ui.perfetto.dev.
 
@@ -48,7 +50,8 @@ def trace(
 
     Example:
 
-        lspsim trace deit_tiny_patch16_224 --hw edge_32x32 --layer blocks.0.mlp.fc1
+        lspsim trace deit_tiny_patch16_224 --hw edge_32x32
+        --layer blocks.0.mlp.fc1 --plot fc1
     """
     from lspsim.cli.inputs import WorkloadChoice, hardware_of
     from lspsim.report.trace import trace as play
@@ -60,6 +63,12 @@ def trace(
     choice = WorkloadChoice(model, sparsity, block, seed, batch, image_size, masks, checkpoint)
     timeline = play(choice.workload(), hardware, window)
     write_trace(timeline, out)
+    if plot is not None:
+        from lspsim.report.plots import draw_timeline, save_figure
+
+        figure, _ = draw_timeline(timeline)
+        for path in save_figure(figure, plot):
+            typer.echo(f"written: {path}", err=True)
     typer.echo(f"written: {out} ({len(timeline.spans)} spans); open it at https://ui.perfetto.dev")
 
 

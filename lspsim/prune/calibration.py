@@ -62,11 +62,6 @@ class LayerStatistics:
         return self._moment("input_mean", "input")
 
     @property
-    def output_mean(self) -> FloatArray:
-        """Mean output row, bias included, float64 `[N]`."""
-        return self.weight @ self.input_mean + self.bias
-
-    @property
     def input_norm(self) -> FloatArray:
         """Root mean square of each input, not centred, float64 `[K]`."""
         return self._moment("input_norm", "input")

@@ -96,11 +96,6 @@ class Program:
     act_after_visit: IntArray
     """Visit whose consumption frees the buffer half for this transfer; -1 = none."""
 
-    @property
-    def folds_total(self) -> int:
-        """Folds over all cores."""
-        return int(self.visit_folds.sum())
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Timing:

@@ -90,16 +90,6 @@ def energy_constants(hardware: Hardware) -> EnergyConstants:
     return constants
 
 
-def dynamic_pj_per_count(hardware: Hardware) -> FloatArray:
-    """Nominal pJ per action, `[len(COUNTS)]` in the order of `COUNTS`; none is negative."""
-    return np.asarray(energy_constants(hardware).per_count_pj[NOMINAL])
-
-
-def static_power_w(hardware: Hardware) -> float:
-    """Nominal clock and leakage power in watts; paid whether the chip works or waits."""
-    return float(energy_constants(hardware).static_w[NOMINAL].sum())
-
-
 def energy_components_pj(
     counts: Counts, cycles: IntArray, hardware: Hardware
 ) -> tuple[tuple[str, ...], FloatArray]:

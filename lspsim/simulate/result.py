@@ -60,6 +60,20 @@ class LayerResult(NamedTuple):
     """The bucket that holds most core-cycles; "fused" for a fused operator."""
     fused_into: str | None
 
+    def __repr__(self) -> str:
+        return (
+            f"LayerResult(name={self.name!r}, kind={self.kind!r}, "
+            f"cycles_total={self.cycles_total}, bound_by={self.bound_by!r})"
+        )
+
+
+class LayerResults(list[LayerResult]):
+    """A list that prints as one line: a large network has hundreds of operators."""
+
+    def __repr__(self) -> str:
+        ends = f": {self[0].name!r} to {self[-1].name!r}" if self else ""
+        return f"<{len(self)} LayerResult{ends}>"
+
 
 class Totals(NamedTuple):
     """Whole-network figures."""
@@ -126,13 +140,22 @@ class SimulationResult:
     make_energy: Callable[[], tuple[tuple[str, ...], FloatArray]]
     """Yields (component names, pJ `[ops, components]`); run on demand."""
 
+    def __repr__(self) -> str:
+        bound = ", lower_bound=True" if self.lower_bound else ""
+        return (
+            f"SimulationResult(model={self.workload.model!r}, batch={self.workload.batch}, "
+            f"hardware={self.hardware.name!r}, engine={self.engine!r}, "
+            f"latency_s={self.totals.latency_s:.4g}, energy_j={self.totals.energy_j:.4g}, "
+            f"operators={len(self.workload.ops)}{bound})"
+        )
+
     @cached_property
     def energy(self) -> tuple[tuple[str, ...], FloatArray]:
         """Component names and energies in pJ, `[ops, components]`."""
         return self.make_energy()
 
     @cached_property
-    def layers(self) -> list[LayerResult]:
+    def layers(self) -> LayerResults:
         """One `LayerResult` per operator, in execution order."""
         return layer_results(self)
 
@@ -164,7 +187,7 @@ class SimulationResult:
         }
 
 
-def layer_results(result: SimulationResult) -> list[LayerResult]:
+def layer_results(result: SimulationResult) -> LayerResults:
     """Build the `LayerResult` list from the arrays of `result`."""
     from lspsim.workload import Gemm
 
@@ -182,7 +205,7 @@ def layer_results(result: SimulationResult) -> list[LayerResult]:
     read_at, write_at = COUNTS.index("dram_read_bytes"), COUNTS.index("dram_write_bytes")
     macs, densities = _shape_columns(workload)
     start = 0
-    out: list[LayerResult] = []
+    out = LayerResults()
     # positional: 161 operators of DeiT-B cost a third less than by keyword
     for i, op in enumerate(workload.ops):
         if isinstance(op, Gemm):

@@ -12,6 +12,7 @@ from lspsim.schedule.build import build_program
 from lspsim.schedule.lower import lower_workload
 from lspsim.schedule.program import Program, Timing
 from lspsim.simulate.analytic import Analysis, analyse
+from lspsim.simulate.arguments import check_arguments
 from lspsim.simulate.columns import BUCKETS, COUNTS
 from lspsim.simulate.energy import energy_components_pj, energy_constants, energy_totals_pj
 from lspsim.simulate.event import run_event
@@ -48,9 +49,12 @@ def simulate(
     ------
     ScheduleError
         When the hardware cannot run the workload.
+    WorkloadError
+        When `workload` is a name, a model or a list of operators instead.
     LspsimError
-        On an unknown engine.
+        On an unknown engine, or when `hardware` is a name or a path instead.
     """
+    check_arguments(workload, hardware)
     if engine not in get_args(EngineName):
         raise LspsimError(
             f"unknown engine {engine!r}; use one of {', '.join(get_args(EngineName))}"

@@ -82,6 +82,12 @@ class BlockMask:
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    def __repr__(self) -> str:
+        return (
+            f"BlockMask(shape={self.shape}, block_out={self.block_out}, block_in={self.block_in}, "
+            f"kept={int(self.keep.sum())} of {self.keep.size})"
+        )
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 over block sizes, shape and kept blocks, as hex."""

@@ -262,6 +262,15 @@ def test_trace_writes_a_timeline(run, small, tmp_path):
     assert 0 < len(part) < len(whole)
 
 
+def test_trace_draws_what_it_writes(run, small, tmp_path):
+    plot = tmp_path / "fc2"
+    words = ("--layer", "blocks.0.mlp.fc2", "--out", tmp_path / "t.json.gz", "--plot", plot)
+    answer = good(run("trace", small, *HW, *words))
+    assert all(f"written: {plot}{suffix}" in answer.err for suffix in (".png", ".svg"))
+    assert plot.with_suffix(".png").stat().st_size > 5_000
+    assert plot.with_suffix(".svg").read_text().startswith("<?xml")
+
+
 def test_trace_refuses_a_time_without_a_unit(refused, small):
     assert "unit" in refused("trace", small, *HW, "--from", "20")
 

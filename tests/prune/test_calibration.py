@@ -67,7 +67,7 @@ def test_moments_equal_numpy_over_all_rows_at_once(size: int, monkeypatch: Any) 
     for name in LAYERS:
         x, g = inputs_and_gradients(model, name)
         rows = x.reshape(-1, x.shape[-1])
-        layer, module = found[name], model.get_submodule(name)
+        layer = found[name]
         assert (layer.rows, layer.images) == (len(rows), IMAGES)
         centred = rows - rows.mean(0)
         gram = centred.T @ centred / len(rows)
@@ -77,9 +77,6 @@ def test_moments_equal_numpy_over_all_rows_at_once(size: int, monkeypatch: Any) 
         assert layer.gram.dtype == layer.weight.dtype == np.float64
         np.testing.assert_allclose(layer.input_mean, rows.mean(0), rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(layer.input_norm, np.sqrt((rows**2).mean(0)), rtol=1e-5)
-        with torch.no_grad():
-            outputs = module(torch.tensor(rows, dtype=torch.float32)).double().numpy()
-        np.testing.assert_allclose(layer.output_mean, outputs.mean(0), rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(layer.row_gain, (g**2).sum(1).mean(0), rtol=1e-4)
 
 

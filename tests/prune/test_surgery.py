@@ -1,6 +1,8 @@
 """Pruned points come back as they were; compact models compute what pruned ones do."""
 
 import copy
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -257,6 +259,38 @@ def test_a_point_comes_back_with_equal_outputs(point):
     assert torch.equal(outputs(found.model, x), outputs(model, x))
     assert found.masks == masks
     assert found.record.label == "cycles=0.5"
+
+
+def test_the_page_shows_how(point, tmp_path, monkeypatch):
+    """The example of docs/pruning.md, on a point with dead neurons."""
+    _, model, masks = point
+    model = copy.deepcopy(model)
+    keep = masks["blocks.0.mlp.fc2"].keep.copy()
+    keep[:, 1:3] = False
+    masks = masks | {"blocks.0.mlp.fc2": BlockMask(keep, 32, 32)}
+    apply_masks(model, masks)
+    page = Path(__file__).parents[2] / "docs" / "pruning.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (place,) = re.findall(r'Path\("(.*?)"\)', code)
+    monkeypatch.chdir(tmp_path)
+    Path(place).parent.mkdir(parents=True)
+    write_point(Path(place), _record("lspsim/deit_digits"), model.state_dict(), masks)
+    found = {}
+    exec(code, found)
+    gone = workload_from_model(model).macs_dense - found["small"].macs_dense
+    dead = [
+        (~masks[f"blocks.{i}.mlp.fc1"].keep.any(1) | ~masks[f"blocks.{i}.mlp.fc2"].keep.any(0))
+        for i in range(2)
+    ]
+    assert dead[0][1:3].all()
+    width, tokens = model.embed_dim, model.pos_embed.shape[1]
+    assert gone == 2 * tokens * width * 32 * sum(int(blocks.sum()) for blocks in dead)
+    assert [len(units) for units in found["removed"].neurons.values()] == [
+        32 * int(blocks.sum()) for blocks in dead
+    ]
+    side = model.patch_embed.img_size[0]
+    x = torch.randn(2, model.patch_embed.proj.in_channels, side, side)
+    torch.testing.assert_close(outputs(found["again"], x), outputs(model, x), atol=1e-4, rtol=0)
 
 
 def test_the_masks_are_found_from_the_zeros(point):

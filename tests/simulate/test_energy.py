@@ -19,12 +19,10 @@ from lspsim.simulate.energy import (
     HIGH,
     LOW,
     NOMINAL,
-    dynamic_pj_per_count,
     energy_bounds_pj,
     energy_components_pj,
     energy_constants,
     energy_totals_pj,
-    static_power_w,
 )
 
 EDGE = load_hardware("edge_32x32")
@@ -118,7 +116,7 @@ def test_static_energy_is_power_times_time() -> None:
     assert spent["clock"] == pytest.approx(1e12 * watts)
     leak = float(EDGE.technology.leakage.value) * 1e-6 * area_mm2(EDGE)["total"].value
     assert spent["leakage"] == pytest.approx(1e12 * leak)
-    assert static_power_w(EDGE) == pytest.approx(watts + leak)
+    assert energy_constants(EDGE).static_w[NOMINAL].sum() == pytest.approx(watts + leak)
     assert sum(spent.values()) == pytest.approx(1e12 * (watts + leak))
 
 
@@ -153,7 +151,7 @@ def test_every_form_agrees_and_bounds_are_ordered(rows: list[list[int]], node: s
     assert (bounds[NOMINAL] <= bounds[HIGH] * (1 + 1e-12)).all()
     totals = energy_totals_pj(counts, int(cycles.sum()), hardware)
     np.testing.assert_allclose(totals, bounds.sum(axis=(1, 2)))
-    quick = counts @ dynamic_pj_per_count(hardware)
+    quick = counts @ energy_constants(hardware).per_count_pj[NOMINAL]
     np.testing.assert_allclose(quick, table[:, : energy.DYNAMIC].sum(axis=1))
 
 
@@ -162,8 +160,10 @@ def test_every_form_agrees_and_bounds_are_ordered(rows: list[list[int]], node: s
 def test_an_action_never_yields_energy(node: str, packing: str) -> None:
     """So removing a block, which only removes actions, never raises dynamic energy."""
     hardware = EDGE.with_values({"technology": node, "array.packing": packing})
-    assert (energy_constants(hardware).dynamic_pj >= 0).all()
-    free = {name for name, pj in zip(COUNTS, dynamic_pj_per_count(hardware), strict=True) if not pj}
+    constants = energy_constants(hardware)
+    assert (constants.dynamic_pj >= 0).all()
+    per_count = constants.per_count_pj[NOMINAL]
+    free = {name for name, pj in zip(COUNTS, per_count, strict=True) if not pj}
     assert free == ({"gather_mux_words"} if packing == "none" else set())
 
 
@@ -196,4 +196,4 @@ def test_constants_are_made_once_per_hardware_and_dropped_with_it() -> None:
 
 def test_constants_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="read-only"):
-        dynamic_pj_per_count(EDGE)[0] = 1.0
+        energy_constants(EDGE).per_count_pj[NOMINAL, 0] = 1.0

@@ -17,7 +17,7 @@ from lspsim.errors import ScheduleError
 from lspsim.hardware import Hardware
 from lspsim.schedule.build import build_program
 from lspsim.simulate.columns import BUCKETS, COUNTS
-from lspsim.simulate.energy import dynamic_pj_per_count
+from lspsim.simulate.energy import NOMINAL, energy_constants
 from lspsim.simulate.result import OpTable
 from lspsim.simulate.simulate import simulate
 from lspsim.workload import BlockMask, Gemm, VectorOp, Workload
@@ -245,7 +245,7 @@ def empty_columns(keep: NDArray[np.bool_], mask: BlockMask, hardware: Hardware) 
 
 def dynamic_energy(workload: Workload, hardware: Hardware) -> float:
     counts = simulate(workload, hardware, engine="analytic").table.counts
-    return float(counts.sum(axis=0) @ dynamic_pj_per_count(hardware))
+    return float(counts.sum(axis=0) @ energy_constants(hardware).per_count_pj[NOMINAL])
 
 
 ANY_SPARSE = st.sampled_from(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from lspsim.errors import LspsimError, ResultError
 from lspsim.simulate import simulate
 from lspsim.validate import golden, scalesim
 from lspsim.validate.closed_forms import Dataflow, scalesim_counts, scalesim_cycles
-from lspsim.validate.golden import COLUMNS, golden_rows, golden_text
+from lspsim.validate.golden import COLUMNS, golden_rows
 from lspsim.validate.scalesim import serial_hardware, validate_scalesim
 from lspsim.workload import Gemm, Workload
 
@@ -27,6 +29,32 @@ PUBLISHED = Path(
         ROOT.parent / "shared" / "data" / "scalesim" / "scalesim_3.0.0_deit_b_32x32.csv",
     )
 )
+
+
+def golden_text(published: Iterable[Mapping[str, str]]) -> str:
+    """Make the golden table of SCALE-Sim's figures, a mapping per row as in its summary."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for line in published:
+        m, n, k, side = (int(line[key]) for key in ("M", "N", "K", "array"))
+        counts = scalesim_counts(m, n, k, side, side, cast("Dataflow", line["dataflow"]))
+        figures = (
+            line["total_cycles"],
+            line["stall_cycles"],
+            line["sram_ifmap_reads"],
+            line["sram_filter_reads"],
+            line["sram_ofmap_writes"],
+        )
+        writer.writerow(
+            (
+                *(line["layer"], m, n, k, side, side, line["dataflow"]),
+                *(counts.folds, counts.cycles_per_fold, counts.reported_cycles),
+                *(counts.ifmap_reads, counts.filter_reads, counts.ofmap_writes),
+                *(int(float(figure)) for figure in figures),
+            )
+        )
+    return out.getvalue()
 
 
 def golden_as_published() -> list[dict[str, str]]:
@@ -152,9 +180,17 @@ def test_bad_input_is_named() -> None:
         scalesim_cycles(1, 1, 1, 1, 1, "ns")  # type: ignore[arg-type]
     with pytest.raises(LspsimError, match="k is 0"):
         scalesim_cycles(1, 1, 0, 1, 1, "ws")
-    line = golden_as_published()[0]
+
+
+def test_a_golden_table_with_another_dataflow_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = golden_text(golden_as_published())
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / golden.NAME).write_text(text.replace(",ws,", ",rs,", 1))
+    monkeypatch.setattr(golden.resources, "files", lambda package: tmp_path)
     with pytest.raises(ResultError, match="unknown dataflow 'rs'"):
-        golden_text([line | {"dataflow": "rs"}])
+        golden_rows()
 
 
 def test_a_golden_table_with_other_columns_is_refused(

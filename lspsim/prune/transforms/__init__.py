@@ -5,7 +5,6 @@ from lspsim.prune.transforms.dead_coupling import (
     couple_curves,
     dead_units,
     free_blocks,
-    remove_free_blocks,
     uncoupled,
 )
 from lspsim.prune.transforms.permute import (
@@ -29,7 +28,6 @@ __all__ = [
     "permute",
     "rebase",
     "removal_order",
-    "remove_free_blocks",
     "residual_obstacle",
     "rotate_heads",
     "rotate_residual",

@@ -15,10 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -175,60 +173,3 @@ def uncoupled(model: nn.Module) -> tuple[frozenset[str], frozenset[str]]:
     every = {path.rpartition(".")[0] for path, _ in model.named_modules() if path.endswith(".fc1")}
     mixed = {a.path for a in found if a.value_norm} | (every - plain)
     return frozenset(a.path for a in found if a.qk_norm), frozenset(mixed)
-
-
-def remove_free_blocks(
-    model: nn.Module, masks: Mapping[str, BlockMask], free: Mapping[str, BoolArray]
-) -> dict[str, BlockMask]:
-    """Zero free blocks of a masked `model` in place, folding constants; return the new masks.
-
-    The removed blocks of `masks` must be zero in `model` already. Its outputs
-    do not change (beyond rounding). The units that are constant, and what they
-    are constant at, follow from the biases.
-
-    Raises
-    ------
-    LspsimError
-        When a folded layer has no bias.
-    """
-    modules: dict[str, Any] = dict(model.named_modules())
-    result = dict(masks)
-    constants = _constants(modules, masks, free)
-    with torch.no_grad():
-        for name, grid in free.items():
-            mask, layer = masks[name], modules[name]
-            gone = element_keep(grid, mask.shape, mask.block_out, mask.block_in)
-            lost = layer.weight * torch.from_numpy(gone).to(layer.weight)
-            if name in constants:
-                shift = lost @ constants[name].to(lost)
-                if layer.bias is not None:
-                    layer.bias += shift
-                elif bool(shift.any()):
-                    raise LspsimError(f"{name}: needs a bias to fold constant inputs into")
-            layer.weight -= lost
-            keep = mask.keep & ~grid
-            result[name] = BlockMask(keep, mask.block_out, mask.block_in, mask.shape)
-    return result
-
-
-def _constants(
-    modules: Mapping[str, Any], masks: Mapping[str, BlockMask], free: Mapping[str, BoolArray]
-) -> dict[str, torch.Tensor]:
-    """Value of each constant input of fc2 and proj layers, `[K]`; 0 where it varies."""
-    values = {}
-    for name in free:
-        path, _, leaf = name.rpartition(".")
-        writer = {"fc2": f"{path}.fc1", "proj": f"{path}.qkv"}.get(leaf)
-        if writer is None or writer not in masks:
-            continue
-        mask = masks[writer]
-        keep = mask.keep & ~free.get(writer, np.zeros_like(mask.keep))
-        varies = element_keep(keep, mask.shape, mask.block_out, mask.block_in)
-        layer = modules[writer]
-        bias = layer.weight.new_zeros(mask.shape[0]) if layer.bias is None else layer.bias.detach()
-        still = torch.from_numpy(~varies.any(axis=1)).to(bias.device)
-        if leaf == "fc2":
-            values[name] = modules[path].act(bias) * still
-        else:
-            values[name] = (bias * still)[-masks[name].shape[1] :]
-    return values
