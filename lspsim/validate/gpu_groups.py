@@ -63,7 +63,7 @@ def table_groups(
     parts: tuple[tuple[NDArray[np.bool_], str, Role], ...] = (
         (held, "held-out weights", "held out"),
         (~held & _within(wide), f"other weights, N and K {SIDES[0]} to {SIDES[1]}", "fitted"),
-        (~held & ~_within(wide), "weights outside that range", "predicted"),
+        (~held & ~_within(wide), f"weights outside {SIDES[0]} to {SIDES[1]}", "predicted"),
     )
     groups = []
     for chosen, label, role in parts:
