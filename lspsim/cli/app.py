@@ -24,7 +24,9 @@ from lspsim.cli import (
     train,
     validate,
 )
-from lspsim.cli.errors import FriendlyGroup, note
+from lspsim.cli.errors import FriendlyGroup, show_warning
+from lspsim.cli.help import tidy
+from lspsim.cli.slow_start import announce_compilation
 
 app = typer.Typer(
     name="lspsim",
@@ -36,7 +38,8 @@ app = typer.Typer(
     help=(
         "Simulate a pruned vision transformer on a block-sparse systolic accelerator.\n\n"
         "Start with:\n\n"
-        "    lspsim simulate deit_base_patch16_224 --hw edge_32x32 --sparsity 0.5 --block 32x32"
+        "    lspsim simulate deit_base_patch16_224 --hw edge_32x32\n"
+        "    --sparsity 0.5 --block 32x32"
     ),
 )
 app.command("simulate")(simulate.simulate)
@@ -54,6 +57,7 @@ app.add_typer(hardware.app, name="hardware")
 app.add_typer(rtl.app, name="rtl")
 app.add_typer(validate.app, name="validate")
 app.command("doctor")(doctor.doctor)
+tidy(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -78,5 +82,6 @@ def root(
 
 def main() -> None:
     """Run the command line; exit code 0, 2 (a mendable error) or 130 (Ctrl-C)."""
-    warnings.showwarning = note
+    warnings.showwarning = show_warning
+    announce_compilation()
     app(prog_name="lspsim")

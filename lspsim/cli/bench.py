@@ -13,12 +13,11 @@ from lspsim.cli.options import Format, FormatOption, block
 from lspsim.errors import LspsimError
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
     from lspsim.explore.bench import Sizes
     from lspsim.explore.bench_cells import Cell
     from lspsim.explore.bench_report import Grid
     from lspsim.explore.bench_table import Table
+    from lspsim.table import FittedTable
 
 app = typer.Typer(no_args_is_help=True, help="Compare methods over a whole grid of settings.")
 
@@ -109,7 +108,7 @@ def pruning(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Per cent of the prunable weights' MACs that go [default: 50,70,80,90].",
+            help="Per cent of the prunable weights' MACs that go; default: 50,70,80,90.",
             show_default=False,
         ),
     ] = None,
@@ -140,7 +139,7 @@ def pruning(
         int | None,
         typer.Option(
             min=1,
-            help="Test images of cells between which small differences count [default: 12000].",
+            help="Test images of cells between which small differences count; default: 12000.",
             show_default=False,
         ),
     ] = None,
@@ -280,19 +279,18 @@ def _show(table: Table, fmt: Format) -> None:
         print_rich(*(_rich(grid) for grid in grids(table)))
 
 
-def _rich(grid: Grid) -> RichTable:
-    from rich.table import Table as RichTable
+def _rich(grid: Grid) -> FittedTable:
+    from lspsim.table import FittedTable
 
-    table = RichTable(
-        *grid.header,
-        title=grid.title,
-        caption=grid.note,
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-        title_justify="left",
-        caption_justify="left",
+    table = FittedTable(
+        grid.title,
+        telling=("gain", "against", "p (Holm)"),
+        prose=(grid.header[0], "against"),
+        whole="the .md page",
     )
+    table.caption = grid.note
+    for header in grid.header:
+        table.add_column(header)
     for row in grid.rows:
         table.add_row(*row)
     return table

@@ -97,14 +97,16 @@ PROXY_HEADER = ("hardware", "budget", "loop", "cycles", "removed", "estimated", 
 
 def _proxy_cells(row: ProxyRow) -> tuple[str, ...]:
     """Return two lines in one row: the simulator's above the proxy's."""
+    from lspsim.report.quantities import nats
+
     return (
         row.hardware,
         row.budget,
         "simulator\nproxy",
         f"{row.cycles / row.cycles_dense:.4f}\n{row.cycles_proxy / row.cycles_dense:.4f}",
         f"{100 * row.sparsity:.1f} %\n{100 * row.sparsity_proxy:.1f} %",
-        f"{row.loss_nats:.3g}\n{row.loss_nats_proxy:.3g}",
-        f"{row.kl_nats:.3g}\n{row.kl_nats_proxy:.3g}",
+        f"{nats(row.loss_nats)}\n{nats(row.loss_nats_proxy)}",
+        f"{nats(row.kl_nats)}\n{nats(row.kl_nats_proxy)}",
         f"{100 * (row.top1_dense - row.top1):.2f}\n{100 * (row.top1_dense - row.top1_proxy):.2f}",
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lspsim.cli import options
+from lspsim.cli.errors import note
 
 if TYPE_CHECKING:
     from lspsim.report.compare import LayerDifference
@@ -35,8 +36,8 @@ def compare(
         ),
     ] = None,
     sparsity: options.Sparsity = None,
-    block: options.Block = options.DEFAULT_BLOCK,
-    seed: options.Seed = 0,
+    block: options.Block = None,
+    seed: options.MaskSeed = None,
     batch: options.Batch = 1,
     image_size: options.ImageSize = None,
     masks: options.Masks = None,
@@ -62,14 +63,20 @@ def compare(
     from lspsim.report.compare import (
         comparison_layer_table,
         comparison_totals_table,
+        heading,
         unmatched_lines,
     )
 
-    choice = (
-        WorkloadChoice(model, sparsity, block, seed, batch, image_size, masks, checkpoint)
-        if model is not None
-        else None
-    )
+    choice = None
+    if model is not None:
+        choice = WorkloadChoice(model, sparsity, block, seed, batch, image_size, masks, checkpoint)
+    elif batch != 1 or any(
+        one is not None for one in (sparsity, block, seed, image_size, masks, checkpoint)
+    ):
+        raise typer.BadParameter(
+            "--sparsity, --block, --seed, --batch, --image-size, --masks and --checkpoint go with "
+            "--model; a run directory brings its own workload"
+        )
     first, second = both(a, b, settings, choice)
     comparison = compare_runs(
         first.summary(engine),
@@ -81,9 +88,12 @@ def compare(
     if fmt == "json":
         print_json(comparison.to_dict())
     elif fmt == "csv":
+        for text in comparison.notes:
+            note(text)
         print_rows([_row(layer) for layer in comparison.layers])
     else:
         print_rich(
+            heading(comparison),
             comparison_layer_table(comparison),
             comparison_totals_table(comparison),
             *unmatched_lines(comparison),

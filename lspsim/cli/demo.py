@@ -43,5 +43,5 @@ def demo(
         study = open_study(MODEL, DATA, hardware)
         for recipe in recipes:
             points.run(study, recipe, budgets, tell)
-    points.show("table")
+    points.show("table", whole="")
     draw_front(points.records, out)

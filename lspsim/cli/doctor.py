@@ -31,6 +31,7 @@ def doctor(fmt: FormatOption = "table") -> None:
         print_table(
             ("subject", "state", "detail"),
             [(f.subject, f"[{STYLE[f.state]}]{f.state}[/]", f.detail) for f in findings],
+            prose=("detail",),
         )
     if any(finding.state == "problem" for finding in findings):
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any, TextIO
 
 import typer
@@ -16,11 +17,15 @@ INTERRUPTED = 130
 
 def fail(message: str) -> None:
     """Print one error message on stderr."""
-    typer.secho("error: ", fg=typer.colors.RED, bold=True, nl=False, err=True)
-    typer.echo(message, err=True)
+    _say("error: ", typer.colors.RED, message)
 
 
-def note(
+def note(message: str) -> None:
+    """Print one line on stderr that is no error."""
+    _say("note: ", typer.colors.YELLOW, message)
+
+
+def show_warning(
     message: Warning | str,
     category: type[Warning],
     filename: str,
@@ -28,9 +33,15 @@ def note(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning on stderr as one line; stands in for `warnings.showwarning`."""
-    typer.secho("note: ", fg=typer.colors.YELLOW, bold=True, nl=False, err=True)
-    typer.echo(str(message), err=True)
+    """Print a warning as a note; stands in for `warnings.showwarning`."""
+    note(str(message))
+
+
+def _say(label: str, colour: str, message: str) -> None:
+    """Print a message behind its label, in colour where a terminal takes it (no-color.org)."""
+    coloured = not os.environ.get("NO_COLOR")
+    typer.echo(typer.style(label, fg=colour, bold=True) if coloured else label, nl=False, err=True)
+    typer.echo(message, err=True)
 
 
 class FriendlyGroup(TyperGroup):

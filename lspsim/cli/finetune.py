@@ -63,6 +63,7 @@ def finetune(
 
     from lspsim.prune.finetune import PRESETS
     from lspsim.prune.retune import finetune_point
+    from lspsim.report.quantities import nats
 
     distillation = PRESETS[preset]
     recipe = distillation.recipe
@@ -83,7 +84,7 @@ def finetune(
     )
     top1, dense = record.pruned.top1, record.dense.top1
     scores = "" if top1 is None or dense is None else f"top-1 {top1:.2%}, dense {dense:.2%}, "
-    typer.echo(f"written: {out} ({scores}KL to dense {record.pruned.kl_nats:.4f} nats)")
+    typer.echo(f"written: {out} ({scores}KL to dense {nats(record.pruned.kl_nats)} nats)")
     tuned = record.provenance["finetuned"]
     if isinstance(tuned, dict) and tuned["epochs_kept"] == 0:
         typer.echo("no epoch came closer to the dense model on validation images: same outputs")

@@ -72,6 +72,7 @@ def list_gpus(fmt: options.FormatOption = "table") -> None:
                 ]
                 for row in rows
             ],
+            prose=("what",),
         )
         print_rich(
             "",
@@ -86,8 +87,8 @@ def predict(
     model: options.Model,
     gpu: GpuName,
     sparsity: options.Sparsity = None,
-    block: options.Block = options.DEFAULT_BLOCK,
-    seed: options.Seed = 0,
+    block: options.Block = None,
+    seed: options.MaskSeed = None,
     batch: options.Batch = 1,
     image_size: options.ImageSize = None,
     masks: options.Masks = None,
@@ -116,8 +117,8 @@ def predict(
     The two rooflines stand beside it: the data sheet's, and one at 0.8 of its peaks with
     3 us per kernel. Example:
 
-        lspsim gpu predict deit_base_patch16_224 --gpu h200 --batch 64 --sparsity 0.9
-        --block 64x64
+        lspsim gpu predict deit_base_patch16_224 --gpu h200 --batch 64
+        --sparsity 0.9 --block 64x64
     """
     from lspsim.cli.gpu_options import gpu_model
     from lspsim.cli.inputs import WorkloadChoice

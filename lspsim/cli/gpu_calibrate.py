@@ -11,6 +11,7 @@ from lspsim.cli import options
 from lspsim.cli.gpu_options import GpuDtype
 
 if TYPE_CHECKING:
+    from lspsim.gpu.config.schema import Gpu
     from lspsim.gpu.fit.calibrate import Calibration
 
 
@@ -108,7 +109,7 @@ def calibrate(
                 "--overhead takes one --gpu and only prints a number; leave out --table, --public, "
                 "--hold-out and --out"
             )
-        _show_overhead(overhead, gpus[0].name, start, fmt)
+        _show_overhead(overhead, gpus[0], start, fmt)
         return
     if not table and not public:
         raise typer.BadParameter("give measurements: --table FILE, or --public, or both")
@@ -140,18 +141,18 @@ def calibrate(
     _show(found, fmt)
 
 
-def _show_overhead(name: str, gpu: str, start: str | None, fmt: options.Format) -> None:
+def _show_overhead(name: str, gpu: Gpu, start: str | None, fmt: options.Format) -> None:
     """Print a framework's overhead."""
     from lspsim.cli.output import print_json, print_rich, print_rows
-    from lspsim.gpu.config.load import load_framework, load_gpu, load_parameters
+    from lspsim.gpu.config.load import load_framework, load_parameters
     from lspsim.gpu.fit.fit_networks import fit_overhead
     from lspsim.gpu.fit.networks import network_rows
 
-    parameters = load_parameters(load_gpu(gpu), start)
+    parameters = load_parameters(gpu, start)
     framework = load_framework(name)
-    rows = [row for row in network_rows() if (row.gpu, row.framework) == (gpu, framework.name)]
-    fitted = fit_overhead(rows, framework, parameters)
-    row = {"gpu": gpu, "framework": framework.name, "overhead": float(fitted.overhead)}
+    rows = [r for r in network_rows() if (r.gpu, r.framework) == (gpu.name, framework.name)]
+    fitted = fit_overhead(rows, framework, parameters, (gpu,))
+    row = {"gpu": gpu.name, "framework": framework.name, "overhead": float(fitted.overhead)}
     if fmt == "json":
         print_json({"schema": "lspsim/gpu-overhead/v1", **row})
     elif fmt == "csv":

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lspsim.cli.errors import note
+from lspsim.cli.inputs import masks_file, weights_file
 from lspsim.cli.options import FormatOption, block, fraction
 from lspsim.errors import LspsimError
 
@@ -22,7 +24,7 @@ Device = Literal["cuda", "cpu"]
 Dtype = Literal["bf16", "fp16", "fp32"]
 
 MODELS = "deit_base_patch16_224,deit_small_patch16_224,deit_tiny_patch16_224"
-QUICK_MINUTES = 8.0
+QUICK_MINUTES = 7.5
 _QUICK = {"batch": "64,1", "block": "64,32", "sparsity": "0.9,0.5"}
 _WHOLE = {"batch": "64,1,256,16", "block": "64,32,16", "sparsity": "0.9,0.5,0.7"}
 _QUICK_ENERGY = 6
@@ -109,17 +111,17 @@ def measure(
     masks: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.npz",
-            help="Also measure the first network with these masks.",
+            metavar="FILE.npz|DIR",
+            help="Also measure the first network with these masks, or those of a pruned point.",
             show_default=False,
         ),
     ] = None,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="Weights of the first network; its all-zero blocks (of the first --block) are a "
-            "mask, too, where --masks is not given.",
+            metavar="FILE|DIR",
+            help="Weights of the first network; a pruned point brings its masks, too, and of a "
+            "file all-zero blocks (of the first --block) are a mask, where --masks is not given.",
             show_default=False,
         ),
     ] = None,
@@ -167,7 +169,11 @@ def measure(
         )
     machine = _device(device, energy)
     number = dtype or ("fp32" if device == "cpu" else "bf16")
-    networks = Networks(Source(names[0], checkpoint, masks, sides[0], seed))
+    weights = None if checkpoint is None else weights_file(checkpoint)
+    if masks is None and checkpoint is not None and checkpoint.is_dir():
+        masks = checkpoint
+    given = None if masks is None else masks_file(masks)
+    networks = Networks(Source(names[0], weights, given, sides[0], seed))
     workloads = {name: networks.workload(name) for name in names}
     workloads[names[0]].with_masks(networks.given)
     choice = Choice(
@@ -190,7 +196,7 @@ def measure(
     campaign = Campaign(machine, bench, store)
     _say_what_runs(machine, campaign.provenance, store)
     if machine.meter is None and "energy" in wanted:
-        typer.echo(f"note: no energy: {machine.meter_problem}", err=True)
+        note(f"no energy: {machine.meter_problem}")
 
     from rich.console import Console
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
@@ -220,10 +226,9 @@ def _say_what_runs(machine: MeasuredDevice, provenance: dict[str, Any], store: S
         others = {str((row.get("provenance") or {}).get(one)) for row in store.rows}
         others -= {"None", str(provenance.get(one))}
         if others:
-            typer.echo(
-                f"note: {store.path} holds rows of {one} {', '.join(sorted(others))}; finished "
-                "ones are not measured again",
-                err=True,
+            note(
+                f"{store.path} holds rows of {one} {', '.join(sorted(others))}; finished ones "
+                "are not measured again"
             )
 
 
@@ -262,7 +267,7 @@ def _show(
     for status in ("unsupported", "out-of-memory", "unstable-energy"):
         without = [row for row in outcome.rows if row["status"] == status]
         if without:
-            typer.echo(f"note: {len(without)} rows are {status}: {without[0]['error']}", err=True)
+            note(f"{len(without)} rows are {status}: {without[0]['error']}")
     bad = [row for row in outcome.rows if row["status"] in ("failed", "incorrect")]
     if bad:
         raise LspsimError(

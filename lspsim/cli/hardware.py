@@ -27,7 +27,12 @@ def list_(fmt: options.FormatOption = "table") -> None:
     elif fmt == "csv":
         print_rows([row._asdict() for row in rows])
     else:
-        print_table(PresetRow._fields, rows)
+        print_table(
+            PresetRow._fields,
+            rows,
+            telling=("array", "peak", "dram", "description"),
+            prose=("description",),
+        )
 
 
 @app.command("show")
@@ -64,4 +69,4 @@ def show(
     elif fmt == "csv":
         print_rows([row._asdict() for row in rows])
     else:
-        print_table(SettingRow._fields, rows)
+        print_table(SettingRow._fields, rows, prose=("value", "description", "source"))

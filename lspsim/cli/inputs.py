@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lspsim.cli.errors import note
+from lspsim.errors import WorkloadError
+
 if TYPE_CHECKING:
     from lspsim.cli.options import BlockSize
     from lspsim.hardware import Hardware
@@ -95,46 +98,126 @@ def values_of(settings: Sequence[str]) -> dict[str, str]:
     return values
 
 
+def weights_file(path: Path) -> Path:
+    """Return a file of weights as it is, and of the directory of a point its weights."""
+    from lspsim.prune.record import WEIGHTS
+
+    return path / WEIGHTS if path.is_dir() else path
+
+
+def masks_file(path: Path) -> Path:
+    """Return a file of masks as it is, and of the directory of a point its masks."""
+    from lspsim.prune.record import MASKS
+
+    return path / MASKS if path.is_dir() else path
+
+
 @dataclass(frozen=True, slots=True)
 class WorkloadChoice:
-    """The options that say what runs."""
+    """The options that say what runs; None where one was not given."""
 
     model: str
     sparsity: float | None
-    block: BlockSize
-    seed: int
+    block: BlockSize | None
+    seed: int | None
     batch: int
     image_size: int | None
     masks: Path | None
     checkpoint: Path | None
 
     def workload(self) -> Workload:
-        """Build the workload of a timm name or a workload file, masked as asked."""
-        self._check_one_mask_source()
-        workload = self._unmasked()
+        """Build the workload of a timm name or a workload file, masked as asked.
+
+        Raises
+        ------
+        typer.BadParameter
+            When options exclude each other, or one would be ignored.
+        LspsimError
+            When a file is damaged, or belongs to another model.
+        """
+        self._check_options()
         if self.sparsity is not None:
-            from lspsim.workload.generate import random_masks
-
-            drawn = random_masks(
-                workload,
-                sparsity=self.sparsity,
-                block_out=self.block.block_out,
-                block_in=self.block.block_in,
-                seed=self.seed,
-            )
-            return workload.with_masks(drawn, seed=self.seed)
+            return self._drawn(self.sparsity)
         if self.masks is not None:
-            from lspsim.workload.mask_io import load_masks
-
-            point = self.masks / "masks.npz"  # of a point that lspsim prune wrote
-            return workload.with_masks(load_masks(point if self.masks.is_dir() else self.masks))
+            return self._with_masks_of(self.masks)
         if self.checkpoint is not None:
-            from lspsim.models import load_state, masks_from_weights
+            return self._with_zeros_of(weights_file(self.checkpoint))
+        return self._unmasked()
 
-            return workload.with_masks(masks_from_weights(load_state(self.checkpoint), *self.block))
-        return workload
+    def _drawn(self, sparsity: float) -> Workload:
+        from lspsim.cli.options import DEFAULT_BLOCK
+        from lspsim.workload.generate import random_masks
 
-    def _check_one_mask_source(self) -> None:
+        workload, block, seed = self._unmasked(), self.block or DEFAULT_BLOCK, self.seed or 0
+        drawn = random_masks(
+            workload,
+            sparsity=sparsity,
+            block_out=block.block_out,
+            block_in=block.block_in,
+            seed=seed,
+        )
+        return workload.with_masks(drawn, seed=seed)
+
+    def _with_masks_of(self, path: Path) -> Workload:
+        from lspsim.prune.record import record_beside
+        from lspsim.workload.generate import prunable_names
+        from lspsim.workload.mask_io import check_model, load_masks
+
+        file = masks_file(path)
+        masks = load_masks(file, self._name)
+        if (record := record_beside(file)) is not None:
+            check_model(str(file), record.model, self._name)
+        workload = self._unmasked()
+        masked = workload.with_masks(masks)
+        prunable = prunable_names(workload)
+        covered = sum(name in masks for name in prunable)
+        if covered < len(prunable):
+            note(f"masks cover {covered} of {len(prunable)} prunable layers; the others are dense")
+        return masked
+
+    def _with_zeros_of(self, file: Path) -> Workload:
+        """Remove the all-zero blocks of a file of weights."""
+        from lspsim.cli.options import DEFAULT_BLOCK
+        from lspsim.models import load_state, masks_from_weights
+        from lspsim.models.load import class_count
+        from lspsim.prune.record import MASKS, RECORD, record_beside
+        from lspsim.workload.generate import prunable_names
+        from lspsim.workload.mask_io import check_model, load_masks
+
+        record = record_beside(file)
+        if record is not None:
+            check_model(str(file), record.model, self._name)
+        state = load_state(file)
+        if record is not None and self.block is None:
+            note(f"blocks of {record.block}, as {file.parent / RECORD} says; --block takes others")
+            sizes = {
+                name: (mask.block_out, mask.block_in)
+                for name, mask in load_masks(file.parent / MASKS).items()
+            }
+            masks = {
+                name: mask
+                for size in set(sizes.values())
+                for name, mask in masks_from_weights(state, *size).items()
+                if sizes.get(name) == size
+            }
+        else:
+            masks = masks_from_weights(state, *(self.block or DEFAULT_BLOCK))
+        workload = self._unmasked(class_count(self.model, state) if self._name else None)
+        if missing := [name for name in prunable_names(workload) if name not in masks]:
+            raise WorkloadError(
+                f"{file} has no weights of {len(missing)} layers of {self.model} "
+                f"({', '.join(missing[:2])}{', ...' if len(missing) > 2 else ''}); name the model "
+                "that it was saved from"
+            )
+        return workload.with_masks(masks)
+
+    @property
+    def _name(self) -> str:
+        """The model's name; "" for a workload file, which is named as its author liked."""
+        return "" if self.model.endswith(".json") else self.model
+
+    def _check_options(self) -> None:
+        """Refuse two sources of masks, and what would be ignored."""
         given = {
             "--sparsity": self.sparsity,
             "--masks": self.masks,
@@ -143,12 +226,19 @@ class WorkloadChoice:
         named = [option for option, value in given.items() if value is not None]
         if len(named) > 1:
             raise typer.BadParameter(f"{' and '.join(named)} exclude each other; keep one")
+        if self.block is not None and self.sparsity is None and self.checkpoint is None:
+            raise typer.BadParameter(
+                "--block goes with --sparsity or --checkpoint"
+                + ("; masks have their own blocks" if self.masks is not None else "; give one")
+            )
+        if self.seed is not None and self.sparsity is None:
+            raise typer.BadParameter("--seed draws the masks of --sparsity; give both or none")
 
-    def _unmasked(self) -> Workload:
+    def _unmasked(self, num_classes: int | None = None) -> Workload:
         if not self.model.endswith(".json"):
             from lspsim.models import cached_workload
 
-            return cached_workload(self.model, batch=self.batch, image_size=self.image_size)
+            return cached_workload(self.model, self.batch, self.image_size, num_classes)
         if self.batch != 1 or self.image_size is not None:
             raise typer.BadParameter(
                 f"{self.model} fixes batch and image size; leave out --batch and --image-size"

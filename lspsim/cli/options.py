@@ -25,10 +25,8 @@ class BlockSize(NamedTuple):
 DEFAULT_BLOCK = BlockSize(32, 32)
 
 
-def block(text: str | BlockSize) -> BlockSize:
+def block(text: str) -> BlockSize:
     """Read `32x64` as 32 rows of N by 64 columns of K."""
-    if isinstance(text, BlockSize):  # typer parses defaults, too
-        return text
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.strip().lower())
     if match is None:
         raise typer.BadParameter(
@@ -88,15 +86,22 @@ Sparsity = Annotated[
     ),
 ]
 Block = Annotated[
-    BlockSize,
+    BlockSize | None,
     typer.Option(
         parser=block,
         metavar="OUTxIN",
-        help="Block of W[N, K]: rows of N by columns of K. Used with --sparsity, --checkpoint.",
-        show_default=str(DEFAULT_BLOCK),
+        help="Block of W[N, K]: rows of N by columns of K, with --sparsity or --checkpoint. "
+        f"Default: that of a pruned point, else {DEFAULT_BLOCK}.",
+        show_default=False,
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the random masks.")]
+MaskSeed = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Seed of the random masks of --sparsity. Default: 0.", show_default=False
+    ),
+]
 Batch = Annotated[int, typer.Option(min=1, help="Images per inference.")]
 ImageSize = Annotated[
     int | None,
@@ -105,14 +110,17 @@ ImageSize = Annotated[
 Masks = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE.npz", help="Masks saved by an earlier run or by pruning.", show_default=False
+        metavar="FILE.npz|DIR",
+        help="Masks saved by an earlier run or by pruning, or the directory of either.",
+        show_default=False,
     ),
 ]
 Checkpoint = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE",
-        help="Weights (.safetensors, or .pt read without pickles); all-zero blocks are removed.",
+        metavar="FILE|DIR",
+        help="Weights (.safetensors, or .pt read without pickles), or the directory of a pruned "
+        "point; all-zero blocks are removed.",
         show_default=False,
     ),
 ]

@@ -7,14 +7,15 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console, RenderableType
-from rich.table import Table
 
-WIDTH_OF_A_FILE = 200
-"""Columns of a table that goes into a pipe or a file, where nothing wraps."""
+from lspsim.table import FittedTable
+
+WIDTH_OF_A_FILE = 10_000
+"""Characters of a line in a pipe or a file, where nothing is broken or left out."""
 
 
 def stdout() -> Console:
@@ -34,9 +35,21 @@ def print_rich(*parts: RenderableType) -> None:
             console.print(part)
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a plain table; cells may hold rich markup."""
-    table = Table(*header, box=None, pad_edge=False, header_style="bold")
+def print_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    telling: Sequence[str] = (),
+    prose: Collection[str] = (),
+    whole: str = "--format csv",
+) -> None:
+    """Print a plain table, as wide as the terminal allows; cells may hold rich markup.
+
+    `telling`, `prose` and `whole` are those of `lspsim.table.FittedTable`.
+    """
+    table = FittedTable(telling=telling, prose=prose, whole=whole)
+    for name in header:
+        table.add_column(name)
     for row in rows:
         table.add_row(*row)
     print_rich(table)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lspsim.cli.errors import note
+
 if TYPE_CHECKING:
     from lspsim.cli.options import Format
     from lspsim.prune.budgets import Budget
@@ -74,10 +76,9 @@ class Points:
         finished = {place: self._finished(place, study, recipe) for place in places}
         if not study.named:
             outputs, classes = study.reference.shape[1], len(study.test.classes)
-            typer.echo(
-                f"note: {study.model_name} has {outputs} outputs, {study.test.name} {classes} "
-                "classes: KL to the dense model is measured, top-1 is not",
-                err=True,
+            note(
+                f"{study.model_name} has {outputs} outputs, {study.test.name} {classes} "
+                "classes: KL to the dense model is measured, top-1 is not"
             )
         prepared = None
         for place, budgets in zip(places, points, strict=True):
@@ -103,38 +104,21 @@ class Points:
         """Return the record at `place` if it answers the same question."""
         from lspsim.errors import ResultError
         from lspsim.prune.record import RECORD, check_free, read_point
+        from lspsim.prune.resume import differences
 
         if not (place / RECORD).exists():
             check_free(place)
             return None
         record = read_point(place)
-        same = (
-            record.model == study.model_name
-            and record.data == study.test.name
-            and record.provenance.get("hardware_digest") == study.hardware.digest
-            and record.provenance.get("weights_digest") == study.weights["weights_digest"]
-            and record.provenance.get("batch", 1) == study.workload.batch
-            and record.provenance.get("most_removed_per_layer") == recipe.most
-            and record.provenance.get("calibration_images") == len(study.calibration)
-            and record.seed == recipe.seed
-            and recipe.basis
-            == ("auto" if record.provenance.get("held_out_kl") else record.provenance.get("basis"))
-            and record.provenance.get("couple") == recipe.couple
-            and record.provenance.get("losses") == recipe.losses
-            and record.pruned.images == len(study.test)
-        )
-        if not same:
+        if differing := differences(record, study, recipe):
             raise ResultError(
-                f"{place} holds a point of another study ({record.model} on {record.hardware}, "
-                f"{record.data}, batch {record.provenance.get('batch', 1)}, seed {record.seed}, "
-                f"basis {record.provenance.get('basis')}, "
-                f"{record.provenance.get('calibration_images')} calibration and "
-                f"{record.pruned.images} test images); choose another --out, or remove it"
+                f"{place} holds a point of another study: {'; '.join(differing)}; "
+                "choose another --out, or remove it"
             )
         return record
 
-    def show(self, fmt: Format) -> None:
-        """Print the points."""
+    def show(self, fmt: Format, *, whole: str = "--format csv") -> None:
+        """Print the points; `whole` is that of `lspsim.table.FittedTable`."""
         from lspsim.cli.output import print_json, print_rows, print_table
 
         rows = [_row(record) for record in self.records]
@@ -143,7 +127,9 @@ class Points:
         elif fmt == "csv":
             print_rows(rows)
         else:
-            print_table(HEADER, [_cells(record) for record in self.records])
+            print_table(
+                HEADER, [_cells(record) for record in self.records], telling=TELLING, whole=whole
+            )
 
 
 def _folder(recipe: PruneRecipe, budgets: Sequence[Budget]) -> str:
@@ -187,9 +173,13 @@ HEADER = (
     "KL (nats)",
     "gap",
 )
+TELLING = ("method", "speedup", "energy", "top-1", "KL (nats)", "drop", "removed", "MACs", "block")
+"""Columns that stay longest where the terminal is narrow."""
 
 
 def _cells(record: PointRecord) -> tuple[str, ...]:
+    from lspsim.report.quantities import nats
+
     dense, pruned = record.dense, record.pruned
     top1, drop = "-", "-"
     if pruned.top1 is not None and dense.top1 is not None:
@@ -206,6 +196,6 @@ def _cells(record: PointRecord) -> tuple[str, ...]:
         f"{100 * pruned.macs / dense.macs:.1f} %",
         top1,
         drop,
-        "-" if pruned.kl_nats is None else f"{pruned.kl_nats:.2g}",
+        nats(pruned.kl_nats),
         "-" if gap is None else f"{100 * gap:.2f} %",
     )

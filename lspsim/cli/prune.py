@@ -157,7 +157,7 @@ def prune(
         lspsim prune lspsim/deit_digits --data digits --hw edge_32x32 --block 32x32
         --budget cycles=0.7,0.5 --out runs/digits
     """
-    from lspsim.cli.inputs import check_gpu_gain, target_of
+    from lspsim.cli.inputs import check_gpu_gain, target_of, weights_file
     from lspsim.cli.points import Points
     from lspsim.prune.budgets import parse_budgets
     from lspsim.prune.recipe import PruneRecipe, parse_blocks
@@ -187,7 +187,7 @@ def prune(
             model,
             data,
             hardware,
-            checkpoint=str(checkpoint) if checkpoint else None,
+            checkpoint=str(weights_file(checkpoint)) if checkpoint else None,
             pretrained=pretrained,
             calibration_images=images,
             test_images=test_images,

@@ -63,7 +63,7 @@ def verify(
         ),
     ] = None,
     sparsity: options.Sparsity = None,
-    block: options.Block = options.DEFAULT_BLOCK,
+    block: options.Block = None,
     settings: options.Settings = None,
     gather: Gather = None,
     fmt: options.FormatOption = "table",
@@ -91,16 +91,19 @@ def _layers(
     model: str | None,
     names: Sequence[str],
     sparsity: float | None,
-    block: options.BlockSize,
+    block: options.BlockSize | None,
     seed: int,
 ) -> list[Gemm]:
     if (model is None) != (not names):
         raise typer.BadParameter("--model and --layer go together; give both or none")
     if model is None:
+        if sparsity is not None or block is not None:
+            raise typer.BadParameter("--sparsity and --block go with --model and --layer")
         return []
     from lspsim.cli.inputs import WorkloadChoice
 
-    choice = WorkloadChoice(model, sparsity, block, seed, 1, None, None, None)
+    drawn_from = None if sparsity is None else seed
+    choice = WorkloadChoice(model, sparsity, block, drawn_from, 1, None, None, None)
     known = {gemm.name: gemm for gemm in choice.workload().gemms if gemm.rhs == "weight"}
     if missing := [name for name in names if name not in known]:
         raise typer.BadParameter(

@@ -14,8 +14,8 @@ def simulate(
     model: options.Model,
     hw: options.HardwareName,
     sparsity: options.Sparsity = None,
-    block: options.Block = options.DEFAULT_BLOCK,
-    seed: options.Seed = 0,
+    block: options.Block = None,
+    seed: options.MaskSeed = None,
     batch: options.Batch = 1,
     image_size: options.ImageSize = None,
     masks: options.Masks = None,
@@ -40,7 +40,8 @@ def simulate(
 
     Example: half of all 32x32 weight blocks of DeiT-B removed, on an edge core
 
-        lspsim simulate deit_base_patch16_224 --hw edge_32x32 --sparsity 0.5 --block 32x32
+        lspsim simulate deit_base_patch16_224 --hw edge_32x32
+        --sparsity 0.5 --block 32x32
     """
     from lspsim.cli.inputs import WorkloadChoice, hardware_of
 

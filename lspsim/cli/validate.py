@@ -113,8 +113,18 @@ def _print(
         print_table(
             [name.replace("_", " ") for name in report.columns],
             [[_cell(*item) for item in row.items()] for row in rows],
+            telling=TELLING,
+            prose=("what", "source"),
         )
         print_rich("", "\n".join(report.notes))
+
+
+TELLING = (
+    *("dataflow", "scalesim cycles", "lspsim cycles", "difference", "agrees"),
+    *("quantity", "role", "predicted", "published", "ratio", "in band"),
+    *("mean error", "worst error", "rows", "p90 error", "derated roofline error"),
+)
+"""Columns of the reports that stay longest where the terminal is narrow."""
 
 
 def _cell(name: str, value: object) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
+from typing import Any
 
 from torch import device, nn
 
 from lspsim.errors import ModelError
 from lspsim.models.load import build, read_card, shipped_models
+from lspsim.models.names import unknown_model
 from lspsim.models.torchvision_guard import import_timm
 
 ImageSize = int | tuple[int, int]
@@ -30,7 +31,9 @@ def size_pair(image_size: ImageSize) -> tuple[int, int]:
     return pair[0], pair[1]
 
 
-def build_on_meta(name: str, image_size: ImageSize | None = None) -> nn.Module:
+def build_on_meta(
+    name: str, image_size: ImageSize | None = None, num_classes: int | None = None
+) -> nn.Module:
     """Build the model `name` without weights; nothing is downloaded.
 
     Parameters
@@ -41,6 +44,8 @@ def build_on_meta(name: str, image_size: ImageSize | None = None) -> nn.Module:
         that ships with the package (`lspsim/deit_digits`).
     image_size
         Other than the model's own, in pixels.
+    num_classes
+        Outputs, other than the model's own number; 0 leaves the classifier out.
 
     Raises
     ------
@@ -48,24 +53,22 @@ def build_on_meta(name: str, image_size: ImageSize | None = None) -> nn.Module:
         When timm has no model of that name, or cannot build it at that size.
     """
     timm = import_timm()
+    options: dict[str, Any] = {}
+    if image_size is not None:
+        options["img_size"] = size_pair(image_size)
+    if num_classes is not None:
+        options["num_classes"] = num_classes
     if (card := shipped_models().get(name)) is not None:
-        architecture = read_card(card)["architecture"]
-        if image_size is not None:
-            architecture = {**architecture, "img_size": size_pair(image_size)}
         with device("meta"):
-            return build(architecture)
+            return build({**read_card(card)["architecture"], **options})
     base = name.partition(".")[0]
     if not timm.is_model(base):
-        known = [*shipped_models(), *timm.list_models()]
-        close = difflib.get_close_matches(name if "/" in name else base, known, n=3)
-        hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
-        raise ModelError(f"timm {timm.__version__} has no model {name!r}; {hint}")
-    options = {} if image_size is None else {"img_size": size_pair(image_size)}
+        raise unknown_model(name, list(shipped_models()), timm)
     try:
         with device("meta"):
             model = timm.create_model(base, pretrained=False, **options)
     except (TypeError, AssertionError, ValueError, RuntimeError) as error:
-        at = f" at image size {image_size}" if options else ""
+        at = "" if image_size is None else f" at image size {image_size}"
         raise ModelError(f"timm cannot build {name!r}{at}: {error}") from error
     assert isinstance(model, nn.Module)
     return model

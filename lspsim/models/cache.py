@@ -1,7 +1,7 @@
 """Keep the shapes of timm models, so that torch and timm need not be imported again.
 
 A workload without masks depends on the model's name, timm's version, batch,
-image size and the code that extracts it: these make the key. An entry is a
+image size, number of classes and the code that extracts it: these make the key. An entry is a
 workload file; one that cannot be read is made anew.
 """
 
@@ -32,8 +32,13 @@ class CacheWarning(UserWarning):
     """Shapes could not be kept; the next run has to import torch again."""
 
 
-def cached_workload(name: str, batch: int = 1, image_size: ImageSize | None = None) -> Workload:
-    """Return `workload_from_model(name, batch, image_size=image_size)`, from the cache if there.
+def cached_workload(
+    name: str,
+    batch: int = 1,
+    image_size: ImageSize | None = None,
+    num_classes: int | None = None,
+) -> Workload:
+    """Return `workload_from_model` of a name, from the cache if it is there.
 
     Only a miss imports torch and timm. Where the cache cannot be written, a
     `CacheWarning` says so and the workload is returned all the same.
@@ -46,6 +51,8 @@ def cached_workload(name: str, batch: int = 1, image_size: ImageSize | None = No
         Images per inference.
     image_size
         Side or (height, width) in pixels; default: the model's own.
+    num_classes
+        Outputs; default: the model's own number.
 
     Raises
     ------
@@ -54,12 +61,12 @@ def cached_workload(name: str, batch: int = 1, image_size: ImageSize | None = No
     ModelError, UnsupportedOperatorError
         As `workload_from_model`.
     """
-    path = cache_dir() / "workloads" / f"{_key(name, batch, image_size)}.json"
+    path = cache_dir() / "workloads" / f"{_key(name, batch, image_size, num_classes)}.json"
     if (kept := _read(path)) is not None:
         return kept
     from lspsim.models.extract import workload_from_model
 
-    workload = workload_from_model(name, batch, image_size=image_size)
+    workload = workload_from_model(name, batch, image_size=image_size, num_classes=num_classes)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_workload(path, workload)
@@ -98,7 +105,7 @@ def cache_dir() -> Path:
     return Path.home() / ".cache" / "lspsim"
 
 
-def _key(name: str, batch: int, image_size: ImageSize | None) -> str:
+def _key(name: str, batch: int, image_size: ImageSize | None, num_classes: int | None) -> str:
     """Return the entry's file name: what it is, and a digest of all it depends on."""
     try:
         timm = metadata.version("timm")
@@ -109,7 +116,7 @@ def _key(name: str, batch: int, image_size: ImageSize | None) -> str:
         ) from error
     from lspsim import __version__
 
-    parts = [SCHEMA, __version__, _code_digest(), timm, name, batch, image_size]
+    parts = [SCHEMA, __version__, _code_digest(), timm, name, batch, image_size, num_classes]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     readable = "".join(char if char.isalnum() or char in "_.-" else "-" for char in name)
     return f"{readable[:64]}-b{batch}-{digest[:16]}"

@@ -25,6 +25,7 @@ def workload_from_model(
     batch: int = 1,
     masks: Mapping[str, BlockMask | None] | None = None,
     image_size: ImageSize | None = None,
+    num_classes: int | None = None,
 ) -> Workload:
     """Return the operators of one inference, in execution order.
 
@@ -44,6 +45,9 @@ def workload_from_model(
     image_size
         Side or (height, width) in pixels; default: the model's own. A module
         must already take that size (`model.set_input_size`).
+    num_classes
+        Outputs of a model given by name, other than its own number; 0 leaves the
+        classifier out.
 
     Raises
     ------
@@ -59,8 +63,10 @@ def workload_from_model(
         raise ModelError(f"batch must be a whole number of images, at least 1, got {batch!r}")
     size = None if image_size is None else size_pair(image_size)
     if isinstance(model_or_name, str):
-        name, model = model_or_name, build_on_meta(model_or_name, size)
+        name, model = model_or_name, build_on_meta(model_or_name, size, num_classes)
     else:
+        if num_classes is not None:
+            raise ModelError("a module has its classifier already; leave out num_classes")
         name, model = _name(model_or_name), model_or_name
     if is_vit(model):
         walk = walk_vit

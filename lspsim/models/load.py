@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 
 from lspsim.errors import ModelError
 from lspsim.models.checkpoints import load_state
+from lspsim.models.names import unknown_model
 from lspsim.models.torchvision_guard import import_timm
 
 CARD_SCHEMA = "lspsim/model/v1"
@@ -42,11 +43,12 @@ def load_model(
         `lspsim train` wrote, beside its weights.
     checkpoint
         `.safetensors` or torch's format (tensors only) whose weights replace
-        the model's; every one must be there and fit.
+        the model's; every one must be there and fit. Its classifier says how many
+        classes there are; without one, the model has none.
     pretrained
         Take timm's trained weights (a download).
     num_classes
-        Outputs of a timm model; default: its own number.
+        Outputs of a timm model; default: the checkpoint's number, else the model's own.
 
     Raises
     ------
@@ -58,17 +60,41 @@ def load_model(
     """
     cards = shipped_models()
     path = cards.get(name) or (Path(name) if name.endswith(".json") else None)
-    if path is None:
-        model = _from_timm(name, pretrained and checkpoint is None, num_classes)
-    elif pretrained or num_classes is not None:
+    if path is not None and (pretrained or num_classes is not None):
         raise ModelError(f"{name} has its own weights and classes: drop --pretrained/num_classes")
+    state = None if checkpoint is None else load_state(checkpoint)
+    if state is not None and num_classes is None:
+        num_classes = class_count(name, state)
+    if path is None:
+        model = _from_timm(name, pretrained and state is None, num_classes)
     else:
-        card = read_card(path)
-        model = build(card["architecture"])
+        own = {} if num_classes is None else {"num_classes": num_classes}
+        model = build({**read_card(path)["architecture"], **own})
+    if state is not None:
+        fill(model, state, f"checkpoint {checkpoint}")
+    elif path is not None:
         fill(model, load_state(path.with_suffix(".safetensors")), f"{name} of {path}")
-    if checkpoint is not None:
-        fill(model, load_state(checkpoint), f"checkpoint {checkpoint}")
     return model.float().eval()
+
+
+def class_count(name: str, state: Mapping[str, torch.Tensor]) -> int:
+    """Return how many classes the weights of a model tell apart; 0 without a classifier.
+
+    Parameters
+    ----------
+    name
+        As in `load_model`. timm names the classifier of its models, `head` or `head.fc`;
+        distilled ones have two, with the same classes.
+    state
+        The state dict.
+    """
+    classifier: str | tuple[str, ...] = "head"  # of VisionTransformer, which cards describe
+    if name not in shipped_models() and not name.endswith(".json"):
+        known = import_timm().get_pretrained_cfg(name.partition(".")[0])
+        classifier = (known and known.classifier) or classifier
+    first = classifier if isinstance(classifier, str) else classifier[0]
+    weight = state.get(f"{first}.weight")
+    return 0 if weight is None or weight.ndim == 0 else len(weight)
 
 
 def build(architecture: dict[str, Any]) -> nn.Module:
@@ -146,13 +172,7 @@ def fill(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
 def _from_timm(name: str, pretrained: bool, num_classes: int | None) -> nn.Module:
     timm = import_timm()
     if not timm.is_model(name.partition(".")[0]):
-        known = [*shipped_models(), *timm.list_models()]
-        close = difflib.get_close_matches(name, known, n=3)
-        hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
-        raise ModelError(
-            f"unknown model {name!r}: neither shipped ({', '.join(shipped_models())}) nor in "
-            f"timm {timm.__version__}; {hint}"
-        )
+        raise unknown_model(name, list(shipped_models()), timm)
     options = {} if num_classes is None else {"num_classes": num_classes}
     try:
         model = timm.create_model(name, pretrained=pretrained, **options)

@@ -28,7 +28,7 @@ def top1(model: nn.Module, images: ImageSet, batch_size: int = 256) -> float:
                 if logits.shape[1] != len(images.classes):
                     raise ModelError(
                         f"the model has {logits.shape[1]} outputs and dataset {images.name!r} has "
-                        f"{len(images.classes)} classes; pass num_classes={len(images.classes)}"
+                        f"{len(images.classes)} classes; take a model that was trained on these"
                     )
                 if not torch.isfinite(logits).all():
                     raise ModelError(

@@ -213,7 +213,7 @@ def write_point(
     check_free(directory, overwrite)
     with whole_directory(directory) as temporary:
         (temporary / RECORD).write_text(record.to_json(), encoding="utf-8")
-        save_masks(temporary / MASKS, masks)
+        save_masks(temporary / MASKS, masks, record.model)
         if permutations:
             np.savez_compressed(temporary / PERMUTATIONS, **permutations)  # type: ignore[arg-type]
         _write_weights(temporary / WEIGHTS, state_dict, directory)
@@ -255,6 +255,17 @@ def read_point(directory: Path) -> PointRecord:
             f"{path}: {'; '.join(known)}. Was it edited, or written by another version of "
             "lspsim? Prune again"
         ) from failure
+
+
+def record_beside(path: Path) -> PointRecord | None:
+    """Return the record of the point that a file lies in; None where it lies in none.
+
+    Raises
+    ------
+    ResultError
+        When the record is damaged, as `read_point`.
+    """
+    return read_point(path.parent) if (path.parent / RECORD).is_file() else None
 
 
 def read_permutations(directory: Path) -> dict[str, NDArray[np.int64]]:
@@ -322,7 +333,7 @@ def check_free(path: Path, overwrite: bool = False) -> None:
         )
     if names and not overwrite:
         raise ResultError(
-            f"the point {path} exists; name a new one, remove it, or pass overwrite=True"
+            f"the point {path} exists; name a new one or remove it (in Python: overwrite=True)"
         )
 
 

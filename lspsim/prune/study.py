@@ -91,6 +91,11 @@ def cost_model(hardware: Hardware | Target, engine: EngineName) -> CostModel:
     return hardware.cost if isinstance(hardware, Target) else SimulatorCost(hardware, engine)
 
 
+def hardware_values(hardware: Hardware | Target) -> JsonValue:
+    """Return what a chip's file holds, `--set` values included; nothing of a target."""
+    return {} if isinstance(hardware, Target) else hardware.to_document()
+
+
 def open_study(
     model_name: str,
     data: str,
@@ -124,10 +129,16 @@ def open_study(
     ------
     ModelError
         When model or data cannot be loaded, or do not fit each other: images of
-        another size, more classes than outputs. With more outputs than classes
+        another size, more classes than outputs, no outputs. With more outputs than classes
         (an ImageNet model on somebody's folder) there is no top-1, only KL.
     """
     model = dense_model(model_name, checkpoint, pretrained, seed)
+    source = model_name if checkpoint is None else f"{model_name} of {checkpoint}"
+    if getattr(model, "num_classes", None) == 0:
+        raise ModelError(
+            f"{source} has no classifier, and pruning compares what networks say about images; "
+            "take weights that have one"
+        )
     workload = workload_from_model(model, batch=batch)
     calibration = load_dataset(data, "calibration", calibration_images, seed=seed, model=model)
     test = load_dataset(data, "test", test_images, model=model)
@@ -135,7 +146,7 @@ def open_study(
     reference = reference_logits(model, test)
     if reference.shape[1] < len(test.classes):
         raise ModelError(
-            f"{model_name} has {reference.shape[1]} outputs and {data} {len(test.classes)} "
+            f"{source} has {reference.shape[1]} outputs and {data} {len(test.classes)} "
             "classes; take a model that was trained on these"
         )
     dense_cost = cost_model(hardware, "event").cost(workload)
@@ -280,6 +291,7 @@ def run_point(
             "timm": version("timm"),
             "python": sys.version.split()[0],
             "hardware_digest": study.hardware.digest,
+            "hardware_values": hardware_values(study.hardware),
             "workload_digest": workload_digest(study.workload.with_masks(dict(pruned.masks))),
             "batch": study.workload.batch,
             "calibration_images": len(study.calibration),

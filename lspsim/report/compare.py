@@ -6,29 +6,40 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.table import Table
+from rich.text import Text
 
 from lspsim.errors import ResultError
 from lspsim.report.grouping import group_layers
-from lspsim.report.quantities import ratio, si
+from lspsim.report.quantities import percent, ratio, si
 from lspsim.report.summary import RunSummary
 from lspsim.simulate.columns import BUCKETS
 from lspsim.simulate.result import LayerResult
+from lspsim.table import FittedTable
 
 SCHEMA = "lspsim/comparison/v1"
 
-TOTALS: tuple[tuple[str, str], ...] = (
-    ("cycles_total", ""),
-    ("latency_s", "s"),
-    ("energy_j", "J"),
-    ("power_w", "W"),
-    ("macs_dense", ""),
-    ("macs_executed", ""),
-    ("utilization", ""),
-    ("dram_read_bytes", "bytes"),
-    ("dram_write_bytes", "bytes"),
+TOTALS: tuple[tuple[str, str, str], ...] = (
+    ("cycles_total", "cycles", ""),
+    ("latency_s", "latency", "s"),
+    ("throughput_images_per_s", "throughput", "images/s"),
+    ("energy_j", "energy", "J"),
+    ("energy_low_j", "energy, low", "J"),
+    ("energy_high_j", "energy, high", "J"),
+    ("power_w", "average power", "W"),
+    ("utilization", "utilisation", ""),
+    ("macs_executed", "MACs executed", ""),
+    ("macs_dense", "MACs dense", ""),
+    ("dram_read_bytes", "DRAM read", "bytes"),
+    ("dram_write_bytes", "DRAM write", "bytes"),
+    ("area_mm2", "chip area", "mm2"),
+    ("area_low_mm2", "chip area, low", "mm2"),
+    ("area_high_mm2", "chip area, high", "mm2"),
 )
-"""Fields of `Totals` that are compared, with their units."""
+"""What is compared of the whole network: name, what tables call it, unit.
+
+All are fields of `Totals`, but the throughput: images of a batch over the latency.
+"""
+_CALLED = {name: called for name, called, _ in TOTALS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,11 @@ class Comparison:
 
     a: str
     b: str
+    work_a: str
+    """Model and batch."""
+    work_b: str
+    notes: tuple[str, ...]
+    """Where the runs did different work, so that not all difference is the design's."""
     totals: tuple[TotalsRow, ...]
     layers: tuple[LayerDifference, ...]
     only_a: tuple[str, ...]
@@ -132,9 +148,11 @@ def compare(
     return Comparison(
         a=label_a or a.label,
         b=label_b or b.label,
+        work_a=a.work,
+        work_b=b.work,
+        notes=_notes(a, b, [(in_a[name], in_b[name]) for name in in_a if name in in_b]),
         totals=tuple(
-            TotalsRow(name, unit, getattr(a.totals, name), getattr(b.totals, name))
-            for name, unit in TOTALS
+            TotalsRow(name, unit, _total(a, name), _total(b, name)) for name, _, unit in TOTALS
         ),
         layers=tuple(
             _difference(
@@ -153,6 +171,31 @@ def compare(
             for bucket in BUCKETS
         },
     )
+
+
+def _total(run: RunSummary, name: str) -> float:
+    """Return one whole-network figure."""
+    if name == "throughput_images_per_s":
+        return run.batch / run.totals.latency_s if run.totals.latency_s else 0.0
+    value: float = getattr(run.totals, name)
+    return value
+
+
+def _notes(
+    a: RunSummary, b: RunSummary, pairs: Sequence[tuple[LayerResult, LayerResult]]
+) -> tuple[str, ...]:
+    """Say what is not the same work."""
+    notes = []
+    if a.work != b.work:
+        notes.append(f"a ran {a.work}, b ran {b.work}: layers are matched by name only")
+    other = sum(_shape(x) != _shape(y) for x, y in pairs)
+    if other:
+        notes.append(f"{other} of {len(pairs)} matched layers differ in shape")
+    return tuple(notes)
+
+
+def _shape(layer: LayerResult) -> tuple[str, int, int, int, int]:
+    return layer.kind, layer.m, layer.k, layer.n, layer.batch
 
 
 def _difference(
@@ -184,17 +227,27 @@ def _core_cycle_ns(run: RunSummary) -> float:
     return 1e9 / (run.clock_hz * run.cores) if run.clock_hz else 0.0
 
 
-def comparison_totals_table(comparison: Comparison) -> Table:
+def heading(comparison: Comparison) -> Text:
+    """Return what ran on which two designs, and where that was not the same work."""
+    same = comparison.work_a == comparison.work_b
+    lines = [comparison.work_a] if same else []
+    for name, label, work in (
+        ("a", comparison.a, comparison.work_a),
+        ("b", comparison.b, comparison.work_b),
+    ):
+        lines.append(f"{name}: {label}" if same else f"{name}: {work}: {label}")
+    return Text("\n".join([*lines, *(f"note: {note}" for note in comparison.notes)]))
+
+
+def comparison_totals_table(comparison: Comparison) -> FittedTable:
     """Return the whole-network figures of both runs and their ratio."""
-    table = Table(title="totals", title_justify="left", header_style="bold", pad_edge=False)
+    table = FittedTable("totals", boxed=True, whole="--format json")
     table.add_column("")
-    table.add_column(f"a: {comparison.a}", justify="right")
-    table.add_column(f"b: {comparison.b}", justify="right")
-    table.add_column("b / a", justify="right")
+    for header in ("a", "b", "b / a"):
+        table.add_column(header, justify="right")
     for row in comparison.totals:
-        name = row.name.rsplit("_", 1)[0] if row.unit else row.name.removesuffix("_total")
         table.add_row(
-            name.replace("_", " "),
+            _CALLED[row.name],
             _figure(row.a, row.unit),
             _figure(row.b, row.unit),
             ratio(row.a, row.b),
@@ -202,7 +255,10 @@ def comparison_totals_table(comparison: Comparison) -> Table:
     return table
 
 
-def comparison_layer_table(comparison: Comparison) -> Table:
+_TELLING = ("a", "b", "b / a", "b - a", "energy b / a")
+
+
+def comparison_layer_table(comparison: Comparison) -> FittedTable:
     """Return the per-layer differences, time by bucket; buckets without any are left out."""
     shown = [
         bucket
@@ -210,15 +266,11 @@ def comparison_layer_table(comparison: Comparison) -> Table:
         if any(x.bucket_difference_ns[bucket] for x in comparison.layers)
         or comparison.bucket_difference_ns[bucket]
     ]
-    table = Table(
-        title="time of b minus a, us", title_justify="left", header_style="bold", pad_edge=False
-    )
-    table.add_column("layer", overflow="fold")
-    for header in ("a", "b", "b / a", "b - a"):
-        table.add_column(header, justify="right", no_wrap=True)
-    for bucket in shown:
-        table.add_column(bucket.replace("_", " "), justify="right")
-    table.add_column("energy b / a", justify="right")
+    table = FittedTable("time, us; right of b - a by bucket", boxed=True, telling=_TELLING)
+    table.add_column("layer")
+    buckets = [bucket.replace("_", " ") for bucket in shown]
+    for header in ("a", "b", "b / a", "b - a", *buckets, "energy b / a"):
+        table.add_column(header, justify="right")
     for layer in comparison.layers:
         table.add_row(
             layer.label,
@@ -256,10 +308,13 @@ def unmatched_lines(comparison: Comparison) -> list[str]:
 
 def _figure(value: float, unit: str) -> str:
     """Format one total: counts and bytes in full, physical quantities with a prefix."""
-    if unit in {"", "bytes"}:
-        exact = f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-        return f"{exact} {unit}".rstrip()
-    return si(value, unit)
+    if isinstance(value, int):
+        return f"{value:,} {unit}".rstrip()
+    if unit == "images/s":
+        return f"{value:,.1f} {unit}"
+    if unit == "mm2":
+        return f"{value:.3g} {unit}"
+    return si(value, unit) if unit else percent(value)
 
 
 def _us(time_ns: float) -> str:

@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
 
-from rich.table import Table
-
-from lspsim.report.quantities import percent
+from lspsim.report.quantities import nats, percent
+from lspsim.table import FittedTable
 
 Objective = Literal["speedup", "energy"]
 OBJECTIVES: tuple[Objective, ...] = ("speedup", "energy")
@@ -201,9 +200,11 @@ _NAMES = {
 }
 """Columns of text and their headers."""
 _ALWAYS = ("label", "method")
+_TELLING = ("method", "speedup", "energy", "top-1", "front", "KL (nats)", "drop", "removed")
+"""Columns that stay longest where the terminal is narrow."""
 
 
-def front_table(data: Front) -> Table:
+def front_table(data: Front) -> FittedTable:
     """Return the points as a table, those on a front in bold.
 
     What all pruned points have in common stands once, in the title.
@@ -219,18 +220,12 @@ def front_table(data: Front) -> Table:
         for key in ("allocate", "block", "seed")
         if key not in shown
     ]
-    table = Table(
-        title="; ".join(filter(None, [settings, *common])),
-        title_justify="left",
-        header_style="bold",
-        box=None,
-        pad_edge=False,
-    )
+    table = FittedTable("; ".join(filter(None, [settings, *common])), telling=_TELLING)
     for key in shown:
-        table.add_column(_NAMES[key], overflow="fold")
-    for header in ("sparsity", "speedup", "energy", "top-1", "drop", "KL"):
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("front", no_wrap=True)
+        table.add_column(_NAMES[key])
+    for header in ("removed", "speedup", "energy", "top-1", "drop", "KL (nats)"):
+        table.add_column(header, justify="right")
+    table.add_column("front")
     for row, point in zip(names, data.points, strict=True):
         best = [x for x in OBJECTIVES if point.top1 is not None and not point.dominated(x)]
         table.add_row(
@@ -259,12 +254,12 @@ def _names(data: Front, point: FrontPoint) -> dict[str, str]:
 
 def _figures(point: FrontPoint) -> tuple[str, ...]:
     """Return the figures of one row."""
-    drop, kl = point.top1_drop_points, point.kl_nats
+    drop = point.top1_drop_points
     return (
         percent(point.sparsity),
         f"{point.speedup:.2f}x",
-        f"{point.energy_ratio:.3f}x",
+        percent(point.energy_ratio),
         "-" if point.top1 is None else f"{100 * point.top1:.2f} %",
-        "-" if drop is None else f"{drop:+.2f}",
-        "-" if kl is None else f"{kl:.4f}",
+        "-" if drop is None else f"{drop:.2f}",
+        nats(point.kl_nats),
     )

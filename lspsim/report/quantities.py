@@ -42,6 +42,11 @@ def percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %"
 
 
+def nats(value: float | None) -> str:
+    """Return a divergence with two significant digits, as it may be small; `-` for None."""
+    return "-" if value is None else f"{value:.2g}"
+
+
 def ratio(a: float, b: float) -> str:
     """Return `b / a` as `0.520x`; `-` where a is 0."""
     return f"{b / a:.3f}x" if a else "-"

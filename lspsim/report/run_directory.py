@@ -196,7 +196,8 @@ def _check_free(path: Path, overwrite: bool) -> None:
         )
     if not overwrite:
         raise ResultError(
-            f"the run directory {path} exists; name a new one, remove it, or pass overwrite=True"
+            f"the run directory {path} exists; name a new one, remove it, or have it replaced "
+            "(--overwrite; in Python overwrite=True)"
         )
 
 

@@ -110,6 +110,11 @@ class RunSummary:
         batch = f", batch {self.batch}" if self.batch != 1 else ""
         return f"{self.model} on {self.hardware}{batch}"
 
+    @property
+    def work(self) -> str:
+        """`model, batch 1`: what ran, wherever it did."""
+        return f"{self.model}, batch {self.batch}"
+
 
 def _record(cls: type[T], data: Any, where: str) -> T:
     """Build a named tuple from a JSON object that must have exactly its fields."""

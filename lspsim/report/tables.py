@@ -10,9 +10,29 @@ from lspsim.report.grouping import LayerRow, group_layers
 from lspsim.report.quantities import binary_size, percent, si
 from lspsim.report.summary import RunSummary
 from lspsim.simulate.result import SimulationResult
+from lspsim.table import FittedTable
+
+HEADERS = (
+    "layer",
+    "kind",
+    "M",
+    "K",
+    "N",
+    "density",
+    "tiles live/total",
+    "cycles",
+    "share",
+    "bound by",
+    "energy",
+    "DRAM",
+)
+"""Columns of the per-layer table."""
+TEXTS = ("layer", "kind", "bound by")
+TELLING = ("cycles", "share", "bound by", "energy", "density", "DRAM", "tiles live/total")
+"""Columns that stay longest where the terminal is narrow."""
 
 
-def layer_table(run: RunSummary, *, collapse: bool = True) -> Table:
+def layer_table(run: RunSummary, *, collapse: bool = True) -> FittedTable:
     """Return the per-layer table of a run.
 
     Parameters
@@ -23,14 +43,9 @@ def layer_table(run: RunSummary, *, collapse: bool = True) -> Table:
         Show the identical operators of repeated blocks as one row, summed.
     """
     rows = group_layers(run.layers, collapse=collapse)
-    table = Table(title=run.label, title_justify="left", header_style="bold", pad_edge=False)
-    table.add_column("layer", overflow="fold")
-    table.add_column("kind")
-    for header in ("M", "K", "N", "density", "tiles live/total", "cycles", "share"):
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("bound by")
-    for header in ("energy", "DRAM"):
-        table.add_column(header, justify="right", no_wrap=True)
+    table = FittedTable(run.label, boxed=True, telling=TELLING)
+    for header in HEADERS:
+        table.add_column(header, justify="left" if header in TEXTS else "right")
     for row in rows:
         table.add_row(*layer_cells(row, run.totals.cycles_total))
     table.show_footer = True

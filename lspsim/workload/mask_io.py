@@ -28,10 +28,19 @@ MANIFEST = "__lspsim__"
 _CURE = "write masks with lspsim.workload.mask_io.save_masks"
 
 
-def save_masks(path: str | Path, masks: Mapping[str, BlockMask]) -> None:
+def save_masks(path: str | Path, masks: Mapping[str, BlockMask], model: str = "") -> None:
     """Write masks by layer name; the file appears whole or not at all.
 
-    Equal masks give equal bytes.
+    Equal masks of the same model give equal bytes.
+
+    Parameters
+    ----------
+    path
+        The .npz file.
+    masks
+        By layer name.
+    model
+        Name of the model that they belong to, so that no other takes them; "" says nothing.
 
     Raises
     ------
@@ -52,7 +61,8 @@ def save_masks(path: str | Path, masks: Mapping[str, BlockMask]) -> None:
         }
         for name, mask in masks.items()
     }
-    manifest = np.array(json.dumps({"schema": SCHEMA, "layers": layers}))
+    named = {"model": model} if model else {}
+    manifest = np.array(json.dumps({"schema": SCHEMA, **named, "layers": layers}))
     arrays: dict[str, NDArray[Any]] = {MANIFEST: manifest}
     arrays.update((name, mask.keep) for name, mask in masks.items())
 
@@ -68,14 +78,22 @@ def save_masks(path: str | Path, masks: Mapping[str, BlockMask]) -> None:
     write_atomically(Path(path), write)
 
 
-def load_masks(path: str | Path) -> dict[str, BlockMask]:
+def load_masks(path: str | Path, model: str = "") -> dict[str, BlockMask]:
     """Read masks by layer name, and verify each one's shape and digest.
+
+    Parameters
+    ----------
+    path
+        The .npz file.
+    model
+        Name of the model that they are meant for; "" takes those of any.
 
     Raises
     ------
     WorkloadError
         When the file is missing, corrupted, carries a pickle, was not written
-        by `save_masks`, or a mask does not match its shape or digest.
+        by `save_masks`, names another model, or a mask does not match its shape
+        or digest.
     """
     try:
         arrays = _arrays(Path(path))
@@ -99,11 +117,28 @@ def load_masks(path: str | Path) -> dict[str, BlockMask]:
             f"masks {path}: schema {schema!r} is not {SCHEMA!r}; "
             "read it with the lspsim that wrote it, and save it again"
         )
+    check_model(f"masks {path}", str(manifest.get("model", "")), model)
     if odd := sorted(set(layers) ^ set(arrays)):
         raise WorkloadError(
             f"masks {path}: manifest and arrays disagree about {', '.join(map(repr, odd))}; {_CURE}"
         )
     return {name: _mask(path, name, arrays[name], entry) for name, entry in layers.items()}
+
+
+def check_model(what: str, named: str, model: str) -> None:
+    """Refuse what a point or a file of masks says belongs to another model.
+
+    timm's tags of weights ("....fb_in1k") make no other model. The path of a model card names
+    no architecture, and passes.
+
+    Raises
+    ------
+    WorkloadError
+        When both names are there and differ.
+    """
+    paths = any(name.endswith(".json") for name in (named, model))
+    if named and model and not paths and named.partition(".")[0] != model.partition(".")[0]:
+        raise WorkloadError(f"{what} belongs to {named}, not to {model}; name the model it is of")
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -26,7 +26,14 @@ def runs(tmp_path):
 def test_table_and_files(run, runs, tmp_path):
     answer = run("front", runs / "edge", "--out", tmp_path / "front")
     assert answer.code == 0
-    for text in ("lspsim/deit_glyphs, glyphs, edge_32x32", "2.00x", "84.00 %", "+1.00", "lpvit"):
+    for text in (
+        "lspsim/deit_glyphs, glyphs, edge_32x32",
+        "2.00x",
+        "50.0 %",
+        "84.00 %",
+        " 1.00 ",
+        "lpvit",
+    ):
         assert text in answer.out
     named = {path.name for path in (tmp_path / "front").iterdir()}
     assert named == {"front.csv", "front.png", "front.svg"}

@@ -169,6 +169,9 @@ def test_breakeven_of_a_layer(run, tmp_path):
 
 def test_breakeven_refuses_bad_lists(refused):
     words = ("gpu", "breakeven", "--gpu", "h200", "--layer", "768x768")
+    for nowhere in ("", "."):
+        message = refused(*words, "--block", "64x64", "--batch", "1", "--plot", nowhere)
+        assert "names no file" in message
     assert "'0' is not a batch size" in refused(*words, "--batch", "0")
     assert "powers of two" in refused(*words, "--block", "24x24")
     assert "exclude each other" in refused(*words, "--model", "deit_tiny_patch16_224")

@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("torch")
 
+from safetensors.torch import save_file
+
 from lspsim.prune.record import CONTENT, PERMUTATIONS, RECORD, read_point
 from lspsim.prune.surgery import load_point
 from tests.prune.loop_cases import tiny_card
@@ -227,13 +229,25 @@ def test_out_in_the_way_of_something_else(run, refused, words, tmp_path):
     score = ("--score", "l1", "--compensate", "none", "--budget", "macs=0.8")
     assert run(*words, *score).code == 0
     before = content(tmp_path / "points")
-    others = (("--seed", "1"), ("--images", "24"), ("--batch", "2"), ("--set", "clock=800 MHz"))
-    for other in others:
-        assert "another study" in refused(*words, *score, *other)
+    loose = ("--checkpoint", tmp_path / "loose.safetensors")
+    state = load_point(next((tmp_path / "points").iterdir())).model.state_dict()
+    save_file(state, loose[1])
+    others = (
+        (("--seed", "1"), "another study: seed 0, not 1; choose"),
+        (("--images", "24"), "another study: calibration images 16, not 24; choose"),
+        (("--batch", "2"), "another study: batch 1, not 2; choose"),
+        (("--set", "clock=800 MHz"), "edge_32x32 with clock 1 GHz, not 800 MHz; choose"),
+        (("--set", "memory.ideal=true"), "edge_32x32 with memory.ideal False, not True; choose"),
+        (("--hw", "mid_64x64"), "another study: hardware edge_32x32, not mid_64x64; choose"),
+        (loose, f"another study: weights its own, not {loose[1]}; choose"),
+        (("--couple", "--batch", "3"), "batch 1, not 3; couple False, not True; choose"),
+    )
+    for other, differing in others:
+        assert differing in refused(*words, *score, *other)
     assert content(tmp_path / "points") == before
     full = ("--budget", "macs=0.7", "--out", tmp_path / "full", "--basis")
     assert run(*words[:-2], *full, "rotate").code == 0
-    assert "another study" in refused(*words[:-2], *full, "permute")
+    assert "basis rotate, not permute; choose" in refused(*words[:-2], *full, "permute")
     (place,) = (tmp_path / "points").iterdir()
     (place / "notes.txt").write_text("mine")
     (place / RECORD).unlink()

@@ -50,7 +50,7 @@ def test_dense_is_a_star_and_dominated_points_are_grey():
     look = looks(data)[0, "block-obs + refit"]
     assert found[2.0, 84.0] == (look.marker, look.colour.lower())
     names = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert names == ["dense", "block-obs + refit", "l1", "hollow and grey: dominated"]
+    assert names == ["dense", "block-obs + refit", "l1", "hollow: dominated"]
     assert [text.get_text() for text in ax.texts] == ["80 %", "50 %"]
 
 

@@ -28,9 +28,9 @@ def extractions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
     """Record each extraction that really happens."""
     calls: list[tuple[object, ...]] = []
 
-    def record(name: str, batch: int = 1, image_size: int | None = None) -> Workload:
-        calls.append((name, batch, image_size))
-        return workload_from_model(name, batch, image_size=image_size)
+    def record(name: str, batch: int = 1, **options: int | None) -> Workload:
+        calls.append((name, batch, *options.values()))
+        return workload_from_model(name, batch, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(extract, "workload_from_model", record)
     return calls
@@ -40,7 +40,7 @@ def test_a_hit_equals_the_extraction(folder: Path, extractions: list[tuple[objec
     direct = workload_from_model(NAME, 2, image_size=96)
     assert cached_workload(NAME, 2, 96) == direct
     assert cached_workload(NAME, 2, 96) == direct
-    assert extractions == [(NAME, 2, 96)]
+    assert extractions == [(NAME, 2, 96, None)]
     assert [path.suffix for path in folder.iterdir()] == [".json"]
 
 
@@ -50,11 +50,12 @@ def test_batch_size_timm_and_code_are_part_of_the_key(
     cached_workload(NAME)
     cached_workload(NAME, 2)
     cached_workload(NAME, 1, 96)
+    assert cached_workload(NAME, num_classes=3).gemms[-1].n == 3
     monkeypatch.setattr(cache.metadata, "version", lambda _: "9.9.9")
     cached_workload(NAME)
     monkeypatch.setattr(cache, "_code_digest", lambda: "edited")
     cached_workload(NAME)
-    assert len(extractions) == len(list(folder.iterdir())) == 5
+    assert len(extractions) == len(list(folder.iterdir())) == 6
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"schema": "lspsim/workload/v0"}', "\x00\xff"])

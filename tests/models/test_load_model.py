@@ -12,7 +12,8 @@ pytest.importorskip("torch")
 
 from lspsim.errors import ModelError
 from lspsim.models import workload_from_model
-from lspsim.models.load import load_model, read_card, shipped_models
+from lspsim.models.checkpoints import load_state
+from lspsim.models.load import build, class_count, load_model, read_card, shipped_models
 from lspsim.models.torchvision_guard import import_timm
 
 NAME = "vit_tiny_patch16_224"
@@ -36,7 +37,7 @@ def test_a_checkpoint_replaces_the_weights(tmp_path: Path, suffix: str, tiny: nn
         torch.save({"model": first.state_dict()}, path)
     else:
         save_file(first.state_dict(), path)
-    second = load_model(NAME, checkpoint=path, num_classes=3)
+    second = load_model(NAME, checkpoint=path)
     for key, weight in first.state_dict().items():
         assert torch.equal(weight, second.state_dict()[key])
 
@@ -47,11 +48,79 @@ def test_a_checkpoint_of_another_architecture_is_one_message(
     path = tmp_path / "other.safetensors"
     state = tiny.state_dict()
     state.pop("norm.bias")
-    save_file({**state, "extra": torch.zeros(1)}, path)
+    save_file({**state, "extra": torch.zeros(1), "norm.weight": torch.zeros(5)}, path)
     with pytest.raises(ModelError) as caught:
         load_model(NAME, checkpoint=path)
-    for words in ("1 missing (norm.bias)", "1 unknown (extra)", "head.weight is [3, 192]"):
+    for words in ("1 missing (norm.bias)", "1 unknown (extra)", "norm.weight is [5], not [192]"):
         assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"),
+    [
+        ("deit_tiny_patch16_224", {"head": 3}),
+        ("deit_tiny_distilled_patch16_224", {"head": 3, "head_dist": 3}),
+        ("swin_tiny_patch4_window7_224", {"head.fc": 3}),
+        ("deit_tiny_patch16_224.fb_in1k", {}),
+        ("lspsim/deit_digits", {"head": 3}),
+        ("lspsim/deit_digits", {}),
+    ],
+)
+def test_a_checkpoint_says_how_many_classes_there_are(
+    tmp_path: Path, name: str, heads: dict[str, int]
+) -> None:
+    """Its workload by name and its module agree about the classifier, or that there is none."""
+    count = max(heads.values(), default=0)
+    shipped = shipped_models().get(name)
+    if shipped is None:
+        own = import_timm().create_model(name.partition(".")[0], num_classes=count)
+    else:
+        own = build({**read_card(shipped)["architecture"], "num_classes": count})
+    path = tmp_path / "own.safetensors"
+    save_file(own.state_dict(), path)
+    assert class_count(name, load_state(path)) == count
+    model = load_model(name, path)
+    assert {head: model.get_submodule(head).weight.shape[0] for head in heads} == heads
+    by_name, by_module = (
+        [(op.name, op.n) for op in workload.gemms if op.name.startswith("head")]
+        for workload in (workload_from_model(name, num_classes=count), workload_from_model(model))
+    )
+    assert by_name == by_module == list(heads.items())
+
+
+def test_a_module_brings_its_own_classes(tiny: nn.Module) -> None:
+    with pytest.raises(ModelError, match="leave out num_classes"):
+        workload_from_model(tiny, num_classes=3)
+
+
+def test_two_heads_of_different_size_do_not_fit(tmp_path: Path) -> None:
+    name, path = "deit_tiny_distilled_patch16_224", tmp_path / "own.safetensors"
+    state = import_timm().create_model(name, num_classes=3).state_dict()
+    state["head_dist.weight"], state["head_dist.bias"] = torch.zeros(4, 192), torch.zeros(4)
+    save_file(state, path)
+    with pytest.raises(ModelError, match=r"head_dist.weight is \[4, 192\], not \[3, 192\]"):
+        load_model(name, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("deit_small", "deit_small_patch16_224"),
+        ("vit_base_patch16_siglip_38", "vit_base_patch16_siglip_384"),
+        ("deit_dig", "lspsim/deit_digits"),
+        ("swin_tinny_patch4_window7_224", "swin_tiny_patch4_window7_224"),
+        ("resnot_small", None),
+    ],
+)
+def test_suggestions_are_models_that_run(name: str, first: str | None) -> None:
+    for ask in (load_model, workload_from_model):
+        with pytest.raises(ModelError, match=f"no model '{name}") as caught:
+            ask(f"{name}.tag")
+        _, _, hint = str(caught.value).partition("did you mean ")
+        close = hint.rstrip("?").split(", ") if hint else []
+        assert all(one.startswith(("deit", "vit_", "swin_", "lspsim/")) for one in close)
+        assert first is None or close[0] == first
+        assert hint or "known are" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["deit_smal_patch16_224", "lspsim/deit_digit"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -11,12 +12,14 @@ from lspsim.report.compare import (
     compare,
     comparison_layer_table,
     comparison_totals_table,
+    heading,
     unmatched_lines,
 )
 from lspsim.report.summary import RunSummary
+from lspsim.report.tables import totals_rows
 from lspsim.simulate.result import SimulationResult
 from lspsim.workload import Gemm, Workload
-from tests.report.helpers import text_of
+from tests.report.helpers import assert_whole, text_of
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +58,46 @@ def test_ratios(run: RunSummary, other: RunSummary) -> None:
     assert rows["dram_write_bytes"].ratio_b_to_a is None
 
 
+def test_the_totals_are_those_of_simulate(run: RunSummary, other: RunSummary) -> None:
+    found = compare(run, other)
+    rows = {row.name: row for row in found.totals}
+    assert set(rows) - {"throughput_images_per_s"} == set(run.totals._fields)
+    for name, value in run.totals._asdict().items():
+        assert rows[name].a == value
+    assert rows["throughput_images_per_s"].b == 1 / other.totals.latency_s
+    text = text_of(comparison_totals_table(found))
+    for name, value in totals_rows(run):
+        if name in ("throughput", "latency", "average power", "utilisation"):
+            line = next(line for line in text.splitlines() if name in line)
+            assert value in line
+    assert f"{run.totals.area_mm2:.3g} mm2" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_narrow_terminals_see_whole_names_and_numbers(
+    run: RunSummary, other: RunSummary, width: int
+) -> None:
+    found = compare(run, other, label_a="runs/of/a/very/long/name" * 3)
+    layers = assert_whole(comparison_layer_table(found), width, [x.label for x in found.layers])
+    assert "b / a" in layers
+    totals = assert_whole(comparison_totals_table(found), width, ["MACs executed"])
+    assert f"{run.totals.macs_executed:,}" in totals
+
+
+def test_different_work_is_said(run: RunSummary) -> None:
+    found = compare(run, replace(run, batch=8))
+    assert heading(found).plain.splitlines() == [
+        "a: tiny, batch 1: tiny on edge_32x32",
+        "b: tiny, batch 8: tiny on edge_32x32, batch 8",
+        "note: a ran tiny, batch 1, b ran tiny, batch 8: layers are matched by name only",
+    ]
+    assert found.to_dict()["notes"] == found.notes
+    longer = [layer._replace(m=2 * layer.m) for layer in run.layers[:2]]
+    found = compare(run, replace(run, layers=(*longer, *run.layers[2:])))
+    assert found.notes == (f"2 of {len(run.layers)} matched layers differ in shape",)
+    assert compare(run, run).notes == ()
+
+
 def test_layers_of_one_run_only_are_listed(
     run: RunSummary,
     new_result: Callable[..., SimulationResult],
@@ -79,9 +122,8 @@ def test_nothing_in_common_is_an_error(
 
 def test_labels_tables_and_json(run: RunSummary, other: RunSummary) -> None:
     found = compare(run, other, label_a="slow", label_b="fast")
+    assert heading(found).plain == "tiny, batch 1\na: slow\nb: fast"
     totals = text_of(comparison_totals_table(found))
-    assert "a: slow" in totals
-    assert "b: fast" in totals
     assert f"{run.totals.cycles_total:,}" in totals
     layers = text_of(comparison_layer_table(found))
     assert "blocks.*.attn.qkv x3" in layers

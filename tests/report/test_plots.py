@@ -239,6 +239,16 @@ def test_overview_and_same_bytes(run: RunSummary, workload: Workload, tmp_path: 
         assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
 
 
+@pytest.mark.parametrize("path", ["", ".", "..", "/", "plots/.."])
+def test_a_place_without_a_name_is_refused(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ResultError, match=r"names no file; write e\.g\. plots/front"):
+        plots.save_figure(Figure(figsize=(1, 1)), Path(path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_names_with_dots_keep_them(tmp_path: Path) -> None:
     png, svg = plots.save_figure(Figure(figsize=(1, 1)), tmp_path / "v1.2", dpi=20)
     assert (png.name, svg.name) == ("v1.2.png", "v1.2.svg")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lspsim.report.quantities import binary_size, percent, ratio, si
+from lspsim.report.quantities import binary_size, nats, percent, ratio, si
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,9 @@ def test_percent_and_ratio() -> None:
     assert percent(0.1234) == "12.3 %"
     assert ratio(4, 2) == "0.500x"
     assert ratio(0, 2) == "-"
+
+
+def test_nats_keep_two_digits_however_small() -> None:
+    assert [nats(x) for x in (0.7, 0.0284, 1.36e-6, 0.0, None)] == [
+        *("0.7", "0.028", "1.4e-06", "0", "-"),
+    ]

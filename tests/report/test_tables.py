@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import io
 
+import pytest
+
 from lspsim.report.grouping import group_layers
 from lspsim.report.summary import RunSummary
 from lspsim.report.tables import (
@@ -13,7 +15,7 @@ from lspsim.report.tables import (
     totals_table,
 )
 from lspsim.simulate.result import SimulationResult
-from tests.report.helpers import text_of
+from tests.report.helpers import assert_whole, text_of
 
 
 def test_cells(run: RunSummary) -> None:
@@ -40,6 +42,22 @@ def test_table_has_a_row_per_group_and_totals(run: RunSummary) -> None:
     assert f"{run.totals.cycles_total:,}" in last
     assert "100.0 %" in last
     assert "tiny on edge_32x32" in text
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+@pytest.mark.parametrize("collapse", [True, False])
+def test_narrow_terminals_see_whole_names_and_numbers(
+    run: RunSummary, width: int, collapse: bool
+) -> None:
+    rows = group_layers(run.layers, collapse=collapse)
+    table = layer_table(run, collapse=collapse)
+    text = assert_whole(table, width, [row.label for row in rows] + ["total"])
+    for row in rows:
+        assert any(
+            row.label in line and f"{row.cycles_total:,}" in line for line in text.splitlines()
+        )
+    assert ("bound by" in text) == (width >= 80)
+    assert ("tiles live/total" in text) == (width == 200)
 
 
 def test_totals(run: RunSummary) -> None:

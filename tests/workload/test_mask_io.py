@@ -48,6 +48,32 @@ def test_order_bytes_and_plain_numpy(path: Path, tmp_path: Path) -> None:
     assert load_masks(path) == {}
 
 
+@pytest.mark.parametrize(
+    ("named", "asked", "refused"),
+    [
+        ("deit_tiny_patch16_224", "deit_small_patch16_224", True),
+        ("deit_tiny_patch16_224", "lspsim/deit_digits", True),
+        ("deit_tiny_patch16_224", "deit_tiny_patch16_224", False),
+        ("deit_tiny_patch16_224", "deit_tiny_patch16_224.fb_in1k", False),
+        ("deit_tiny_patch16_224.fb_in1k", "deit_tiny_patch16_224", False),
+        ("", "deit_tiny_patch16_224", False),
+        ("deit_tiny_patch16_224", "", False),
+        ("runs/digits.json", "lspsim/deit_digits", False),
+    ],
+)
+def test_a_file_that_names_its_model_is_not_taken_for_another(
+    tmp_path: Path, named: str, asked: str, refused: bool
+) -> None:
+    path = tmp_path / "masks.npz"
+    save_masks(path, MASKS, named)
+    if refused:
+        with pytest.raises(WorkloadError, match=f"masks.npz belongs to {named}, not to {asked}"):
+            load_masks(path, asked)
+    else:
+        assert load_masks(path, asked) == MASKS
+    assert load_masks(path) == MASKS
+
+
 def rewrite(path: Path, **changes: Any) -> None:
     """Save the file's arrays again, some of them changed or (None) dropped."""
     with np.load(path) as archive:

@@ -28,7 +28,7 @@ def load_gpu(name_or_path: str | PathLike[str]) -> Gpu:
     ----------
     name_or_path
         Name of one in `hw_configs/gpu` (`h200`; `gpu_names` lists them), or the path of
-        a YAML file.
+        a YAML file. A path of parameters in that file starts from its folder.
 
     Raises
     ------
@@ -36,7 +36,22 @@ def load_gpu(name_or_path: str | PathLike[str]) -> Gpu:
         If there is no such GPU, or anything in its file is wrong: all mistakes at once,
         each with file, line and column.
     """
-    return _load(name_or_path, "GPU", _folder(), Gpu, GPU_CHECKS)
+    gpu = _load(name_or_path, "GPU", _folder(), Gpu, GPU_CHECKS)
+    if not presets.is_path(gpu.parameters):
+        return gpu
+    beside = Path(name_or_path).parent / gpu.parameters
+    return gpu.model_copy(update={"parameters": str(beside)})
+
+
+def gpu_named(name: str, given: Sequence[Gpu] = ()) -> Gpu:
+    """Return the description of that name among `given`, else the shipped one.
+
+    Raises
+    ------
+    ConfigError
+        As `load_gpu`.
+    """
+    return next((gpu for gpu in given if gpu.name == name), None) or load_gpu(name)
 
 
 def load_parameters(gpu: Gpu, name_or_path: str | PathLike[str] | None = None) -> Parameters:

@@ -91,7 +91,8 @@ class Gpu(Record):
     description: Free = Field(default="", description="What it is")
     architecture: Text = Field(description="Generation, e.g. hopper")
     parameters: Text = Field(
-        description="Name of a file in hw_configs/gpu/parameters, or the path of one"
+        description="Name of a file in hw_configs/gpu/parameters, or the path of one, "
+        "from this file's folder"
     )
     sms: Sourced[Count] = Field(description="Streaming multiprocessors")
     clock: Sourced[Frequency] = Field(description="Boost clock of the SMs that the peaks assume")

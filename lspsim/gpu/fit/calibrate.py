@@ -92,19 +92,20 @@ def calibrate(given: Given, start: Parameters) -> Calibration:
         )
         findings += _dense_findings(given, fit)
         _note_bounds(fit.at_bounds, notes)
+    gpus = [gpu for gpu, _ in given.measured]
     energy = None
     layers = [row for row in own if row.kind == "layer" and row.block is not None]
     if layers:
-        parameters, more = _own_sparse(layers, parameters, notes)
+        parameters, more = _own_sparse(layers, parameters, gpus, notes)
         findings += more
     if any(row.energy_j is not None for row in own):
-        energy = fit_energy(own, parameters)
+        energy = fit_energy(own, parameters, gpus)
         findings.append(Finding("energy, at measured latencies", "fitted", energy.fitted))
         if energy.held_out is not None:
             label = f"held out: {HELD_OUT_SPARSITY:.0%} sparsity"
             findings.append(Finding("energy, at measured latencies", label, energy.held_out))
     if given.public:
-        parameters, more = _public([gpu for gpu, _ in given.measured], parameters, notes)
+        parameters, more = _public(gpus, parameters, notes)
         findings += more
     if not findings:
         raise ResultError(
@@ -172,13 +173,13 @@ def _note_bounds(names: Sequence[str], notes: list[str]) -> None:
 
 
 def _own_sparse(
-    rows: Sequence[MeasuredRow], parameters: Parameters, notes: list[str]
+    rows: Sequence[MeasuredRow], parameters: Parameters, gpus: Sequence[Gpu], notes: list[str]
 ) -> tuple[Parameters, list[Finding]]:
     burst = [row for row in rows if row.regime == "burst"]
     if not burst:
         notes.append("no block-sparse layer was measured in bursts")
         return parameters, []
-    fit = fit_sparse_layers(burst, parameters)
+    fit = fit_sparse_layers(burst, parameters, gpus)
     _note_bounds(fit.at_bounds, notes)
     findings = [Finding("block-sparse layer", "fitted", fit.fitted)]
     if fit.held_out is not None:
@@ -194,7 +195,7 @@ def _public(
     rows = [row for row in network_rows() if row.gpu in names]
     findings: list[Finding] = []
     if {row.model for row in rows} >= set(FITTED_MODELS):
-        fit = fit_networks(rows, parameters)
+        fit = fit_networks(rows, parameters, gpus)
         _note_bounds(fit.at_bounds, notes)
         said = (
             "fitted by lspsim gpu calibrate --public to timm's results of "
@@ -210,12 +211,13 @@ def _public(
             findings.append(Finding("networks", f"held out: {HELD_OUT_MODEL}", fit.held_out))
     else:
         notes.append("no public DeiT-T and DeiT-B on this GPU: elementwise work and attention stay")
-    return _public_sparse(rows, parameters, findings, notes)
+    return _public_sparse(rows, parameters, gpus, findings, notes)
 
 
 def _public_sparse(
     rows: Sequence[NetworkRow],
     parameters: Parameters,
+    gpus: Sequence[Gpu],
     findings: list[Finding],
     notes: list[str],
 ) -> tuple[Parameters, list[Finding]]:
@@ -230,7 +232,7 @@ def _public_sparse(
         for row in rows
         if row.model == model and not row.pruned and row.framework == fitted[0].framework
     )
-    fit = fit_sparse(fitted, dense, parameters, load_framework(fitted[0].framework))
+    fit = fit_sparse(fitted, dense, parameters, load_framework(fitted[0].framework), gpus)
     _note_bounds(fit.at_bounds, notes)
     said = (
         f"efficiency_64 fitted by lspsim gpu calibrate --public to the speedups of {model} under "

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lspsim.errors import ResultError
-from lspsim.gpu.config.load import load_gpu
-from lspsim.gpu.config.schema import Parameters
+from lspsim.gpu.config.load import gpu_named
+from lspsim.gpu.config.schema import Gpu, Parameters
 from lspsim.gpu.fit.accuracy import Accuracy
 from lspsim.gpu.fit.fit_sparse import HELD_OUT_SPARSITY
 from lspsim.gpu.fit.measured import MeasuredRow
@@ -41,7 +41,9 @@ class EnergyFit:
         )
 
 
-def fit_energy(rows: Sequence[MeasuredRow], parameters: Parameters) -> EnergyFit:
+def fit_energy(
+    rows: Sequence[MeasuredRow], parameters: Parameters, given: Sequence[Gpu] = ()
+) -> EnergyFit:
     """Fit two energies to rows of one GPU whose energy was measured.
 
     Parameters
@@ -50,6 +52,8 @@ def fit_energy(rows: Sequence[MeasuredRow], parameters: Parameters) -> EnergyFit
         Layers and networks under sustained load; those without energy are ignored.
     parameters
         Say which bytes pass DRAM.
+    given
+        GPUs that stand for the shipped ones of their names.
 
     Raises
     ------
@@ -67,16 +71,16 @@ def fit_energy(rows: Sequence[MeasuredRow], parameters: Parameters) -> EnergyFit
             "at least 3 (lspsim gpu measure writes them under sustained load)"
         )
     idles = [row.idle_w for row in used if row.idle_w is not None]
-    gpu = load_gpu(used[0].gpu)
+    gpu = gpu_named(used[0].gpu, given)
     idle_w = float(np.mean(idles)) if idles else float(gpu.power.idle.value)
-    work = np.array([_work(row, parameters) for row in used])
+    work = np.array([_work(row, parameters, given) for row in used])
     measured = np.array([row.energy_j for row in used], dtype=np.float64)
     dynamic = measured - idle_w * np.array([row.latency_s for row in used])
     (flop_j, byte_j), _ = nnls(work / measured[:, None], dynamic / measured)
 
     def accuracy(chosen: Sequence[MeasuredRow]) -> Accuracy:
         found = [
-            idle_w * row.latency_s + float(np.dot((flop_j, byte_j), _work(row, parameters)))
+            idle_w * row.latency_s + float(np.dot((flop_j, byte_j), _work(row, parameters, given)))
             for row in chosen
         ]
         known_j = np.array([row.energy_j for row in chosen], dtype=np.float64)
@@ -87,9 +91,9 @@ def fit_energy(rows: Sequence[MeasuredRow], parameters: Parameters) -> EnergyFit
     )
 
 
-def _work(row: MeasuredRow, parameters: Parameters) -> tuple[float, float]:
+def _work(row: MeasuredRow, parameters: Parameters, given: Sequence[Gpu]) -> tuple[float, float]:
     """Return operations, counted in those of bf16, and DRAM bytes of a measured row."""
-    gpu = load_gpu(row.gpu)
+    gpu = gpu_named(row.gpu, given)
     model = GpuModel(gpu, row.dtype, parameters)
     slower = gpu.peak_flop_per_s("bf16") / gpu.peak_flop_per_s(row.dtype)
     if row.kind == "layer":

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lspsim.errors import ResultError
 from lspsim.gpu.config.edit import rounded, with_values
-from lspsim.gpu.config.schema import Framework, Parameters
+from lspsim.gpu.config.schema import Framework, Gpu, Parameters
 from lspsim.gpu.fit.accuracy import Accuracy
 from lspsim.gpu.fit.bounds import at_bounds
 from lspsim.gpu.fit.networks import NetworkRow, network_rows, predict_row
@@ -55,7 +55,9 @@ class NetworkFit:
     """Parameters that ended at a bound."""
 
 
-def fit_networks(rows: Sequence[NetworkRow], start: Parameters) -> NetworkFit:
+def fit_networks(
+    rows: Sequence[NetworkRow], start: Parameters, given: Sequence[Gpu] = ()
+) -> NetworkFit:
     """Fit compute, DRAM and attention efficiency to DeiT-T and DeiT-B; predict DeiT-S.
 
     Parameters
@@ -64,6 +66,8 @@ def fit_networks(rows: Sequence[NetworkRow], start: Parameters) -> NetworkFit:
         Dense networks of one or several GPUs; others than the three DeiTs are ignored.
     start
         Parameters; all but the three fitted ones stay.
+    given
+        GPUs that stand for the shipped ones of their names.
 
     Raises
     ------
@@ -87,7 +91,10 @@ def fit_networks(rows: Sequence[NetworkRow], start: Parameters) -> NetworkFit:
     def residual(x: FloatArray) -> FloatArray:
         parameters = changed(x)
         return np.array(
-            [np.log(predict_row(row, parameters).latency_s / row.latency_s) for row in training]
+            [
+                np.log(predict_row(row, parameters, given=given).latency_s / row.latency_s)
+                for row in training
+            ]
         )
 
     # Parameters are rounded to four digits when set: steps must be larger.
@@ -95,8 +102,8 @@ def fit_networks(rows: Sequence[NetworkRow], start: Parameters) -> NetworkFit:
     fitted = changed(found.x)
     return NetworkFit(
         fitted,
-        accuracy_of(training, fitted),
-        accuracy_of(testing, fitted) if testing else None,
+        accuracy_of(training, fitted, given),
+        accuracy_of(testing, fitted, given) if testing else None,
         at_bounds(
             dict(zip(NETWORK_BOUNDS, found.x.tolist(), strict=True)),
             {name: (first, last) for name, (first, _, last) in NETWORK_BOUNDS.items()},
@@ -104,16 +111,23 @@ def fit_networks(rows: Sequence[NetworkRow], start: Parameters) -> NetworkFit:
     )
 
 
-def accuracy_of(rows: Sequence[NetworkRow], parameters: Parameters | None = None) -> Accuracy:
+def accuracy_of(
+    rows: Sequence[NetworkRow],
+    parameters: Parameters | None = None,
+    given: Sequence[Gpu] = (),
+) -> Accuracy:
     """Compare predictions with published rows."""
     return Accuracy.of(
-        np.array([predict_row(row, parameters).latency_s for row in rows]),
+        np.array([predict_row(row, parameters, given=given).latency_s for row in rows]),
         np.array([row.latency_s for row in rows]),
     )
 
 
 def fit_overhead(
-    rows: Sequence[NetworkRow], framework: Framework, parameters: Parameters | None = None
+    rows: Sequence[NetworkRow],
+    framework: Framework,
+    parameters: Parameters | None = None,
+    given: Sequence[Gpu] = (),
 ) -> Framework:
     """Return the framework with the overhead at which its dense network fits.
 
@@ -130,6 +144,8 @@ def fit_overhead(
         All else stays.
     parameters
         Others than the GPU's.
+    given
+        GPUs that stand for the shipped ones of their names.
 
     Raises
     ------
@@ -151,7 +167,7 @@ def fit_overhead(
         return framework.model_copy(update={"overhead": rounded(factor)})
 
     def loss(factor: float) -> float:
-        latency_s = predict_row(row, parameters, changed(factor)).latency_s
+        latency_s = predict_row(row, parameters, changed(factor), given).latency_s
         return float(np.log(latency_s / row.latency_s)) ** 2
 
     best = minimize_scalar(loss, bounds=(0.5, 5.0), method="bounded")
@@ -184,6 +200,7 @@ def fit_sparse(
     dense: NetworkRow,
     parameters: Parameters,
     framework: Framework,
+    given: Sequence[Gpu] = (),
 ) -> SparseFit:
     """Fit the efficiency of 64x64 blocks to the speedups of pruned networks.
 
@@ -199,6 +216,8 @@ def fit_sparse(
         All but the block-sparse efficiencies stay.
     framework
         What ran them.
+    given
+        GPUs that stand for the shipped ones of their names.
 
     Raises
     ------
@@ -207,11 +226,11 @@ def fit_sparse(
     """
     if len(pruned) < 2:
         raise ResultError("a block-sparse efficiency needs at least two pruned networks")
-    dense_s = predict_row(dense, parameters, framework).latency_s
+    dense_s = predict_row(dense, parameters, framework, given).latency_s
     measured = [dense.latency_s / row.latency_s for row in pruned]
 
     def speedup(row: NetworkRow, chosen: Parameters) -> float:
-        return dense_s / predict_row(row, chosen, framework).latency_s
+        return dense_s / predict_row(row, chosen, framework, given).latency_s
 
     def fit(rows: Sequence[int]) -> Parameters:
         from scipy.optimize import minimize_scalar

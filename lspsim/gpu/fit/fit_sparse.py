@@ -9,8 +9,8 @@ import numpy as np
 
 from lspsim.errors import ResultError
 from lspsim.gpu.config.edit import with_values
-from lspsim.gpu.config.load import load_gpu
-from lspsim.gpu.config.schema import Parameters
+from lspsim.gpu.config.load import gpu_named
+from lspsim.gpu.config.schema import Gpu, Parameters
 from lspsim.gpu.fit.accuracy import Accuracy
 from lspsim.gpu.fit.bounds import at_bounds
 from lspsim.gpu.fit.measured import MeasuredRow
@@ -34,7 +34,9 @@ class SparseLayerFit:
     """Parameters that ended at a bound."""
 
 
-def fit_sparse_layers(rows: Sequence[MeasuredRow], start: Parameters) -> SparseLayerFit:
+def fit_sparse_layers(
+    rows: Sequence[MeasuredRow], start: Parameters, given: Sequence[Gpu] = ()
+) -> SparseLayerFit:
     """Fit one efficiency per side of square blocks, on rows that are not held out.
 
     Parameters
@@ -43,6 +45,8 @@ def fit_sparse_layers(rows: Sequence[MeasuredRow], start: Parameters) -> SparseL
         Block-sparse layers; rectangular blocks are predicted, not fitted.
     start
         All else stays.
+    given
+        GPUs that stand for the shipped ones of their names.
 
     Raises
     ------
@@ -61,10 +65,10 @@ def fit_sparse_layers(rows: Sequence[MeasuredRow], start: Parameters) -> SparseL
     for side in sides:
         mine = [row for row in used if row.block == (side, side)]
         path = f"sparse.efficiency_{side}"
-        parameters = with_values(parameters, {path: _best(path, mine, parameters)})
+        parameters = with_values(parameters, {path: _best(path, mine, parameters, given)})
     source = used[0].source
-    fitted = _accuracy(used, parameters)
-    checked = _accuracy(held, parameters) if held else None
+    fitted = _accuracy(used, parameters, given)
+    checked = _accuracy(held, parameters, given) if held else None
     said = (
         f"sides {', '.join(map(str, sides))} fitted by lspsim gpu calibrate to {source}, mean "
         f"error {fitted.mean:.1%}"
@@ -93,7 +97,9 @@ def predicted_layer_s(row: MeasuredRow, model: GpuModel) -> float:
     return model.sparse_latency(row.masks()[row.layer], row.m).latency_s
 
 
-def _best(path: str, rows: Sequence[MeasuredRow], parameters: Parameters) -> float:
+def _best(
+    path: str, rows: Sequence[MeasuredRow], parameters: Parameters, given: Sequence[Gpu]
+) -> float:
     """Return the value of one parameter with the least loss.
 
     A grid comes first: above what memory delivers the loss is flat, and a search by sections
@@ -102,24 +108,36 @@ def _best(path: str, rows: Sequence[MeasuredRow], parameters: Parameters) -> flo
     from scipy.optimize import minimize_scalar
 
     grid = np.geomspace(*BOUNDS, GRID)
-    at = int(np.argmin([_loss(x, path, rows, parameters) for x in grid]))
+    at = int(np.argmin([_loss(x, path, rows, parameters, given) for x in grid]))
     around = (grid[max(at - 1, 0)], grid[min(at + 1, GRID - 1)])
-    return float(minimize_scalar(_loss, args=(path, rows, parameters), bounds=around).x)
+    return float(minimize_scalar(_loss, args=(path, rows, parameters, given), bounds=around).x)
 
 
-def _loss(x: float, path: str, rows: Sequence[MeasuredRow], parameters: Parameters) -> float:
+def _loss(
+    x: float,
+    path: str,
+    rows: Sequence[MeasuredRow],
+    parameters: Parameters,
+    given: Sequence[Gpu],
+) -> float:
     """Return the squared errors of the logarithm with one parameter set to x."""
-    found = _predicted(rows, with_values(parameters, {path: x}))
+    found = _predicted(rows, with_values(parameters, {path: x}), given)
     return float((np.log(found / np.array([row.latency_s for row in rows])) ** 2).sum())
 
 
-def _predicted(rows: Sequence[MeasuredRow], parameters: Parameters) -> np.ndarray:
+def _predicted(
+    rows: Sequence[MeasuredRow], parameters: Parameters, given: Sequence[Gpu]
+) -> np.ndarray:
     models = {
-        key: GpuModel(load_gpu(key[0]), key[1], parameters)
+        key: GpuModel(gpu_named(key[0], given), key[1], parameters)
         for key in {(row.gpu, row.dtype) for row in rows}
     }
     return np.array([predicted_layer_s(row, models[row.gpu, row.dtype]) for row in rows])
 
 
-def _accuracy(rows: Sequence[MeasuredRow], parameters: Parameters) -> Accuracy:
-    return Accuracy.of(_predicted(rows, parameters), np.array([row.latency_s for row in rows]))
+def _accuracy(
+    rows: Sequence[MeasuredRow], parameters: Parameters, given: Sequence[Gpu]
+) -> Accuracy:
+    return Accuracy.of(
+        _predicted(rows, parameters, given), np.array([row.latency_s for row in rows])
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 
-from lspsim.gpu.config.load import load_framework, load_gpu
-from lspsim.gpu.config.schema import Dtype, Framework, Parameters
+from lspsim.gpu.config.load import gpu_named, load_framework
+from lspsim.gpu.config.schema import Dtype, Framework, Gpu, Parameters
 from lspsim.gpu.model.gpu_model import GpuModel
 from lspsim.gpu.model.inference import GpuPrediction, predict
 from lspsim.workload import Workload
@@ -104,6 +105,7 @@ def predict_row(
     row: NetworkRow,
     parameters: Parameters | None = None,
     framework: Framework | None = None,
+    given: Sequence[Gpu] = (),
 ) -> GpuPrediction:
     """Predict a published row: pruned layers all run the block-sparse kernel, as published.
 
@@ -113,7 +115,9 @@ def predict_row(
         The network.
     parameters, framework
         Others than the shipped ones of its GPU and framework.
+    given
+        GPUs that stand for the shipped ones of their names.
     """
-    model = GpuModel(load_gpu(row.gpu), row.dtype, parameters)
+    model = GpuModel(gpu_named(row.gpu, given), row.dtype, parameters)
     workload = workload_of(row.model, row.batch, row.block, row.sparsity)
     return predict(workload, model, framework or load_framework(row.framework), "sparse")

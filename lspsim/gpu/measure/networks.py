@@ -17,7 +17,7 @@ from lspsim.gpu.kernels.layout import masked
 from lspsim.gpu.measure.points import Point
 from lspsim.models.cache import cached_workload
 from lspsim.models.checkpoints import load_state, masks_from_weights
-from lspsim.models.load import load_model
+from lspsim.models.load import class_count, load_model
 from lspsim.workload.generate import prunable_names, random_masks
 from lspsim.workload.mask import BlockMask
 from lspsim.workload.mask_io import load_masks
@@ -54,15 +54,17 @@ class Networks:
     Raises
     ------
     LspsimError
-        When the mask file holds blocks of several sizes.
+        When the mask file holds blocks of several sizes, or is another model's.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self._models: dict[str, nn.Module] = {}
         self._digest = ""
+        self._classes: int | None = None
         if source.checkpoint is not None:
             self._digest = hashlib.sha256(source.checkpoint.read_bytes()).hexdigest()
+            self._classes = class_count(source.model, load_state(source.checkpoint))
         self.given = self._given()
         blocks = {(mask.block_out, mask.block_in) for mask in self.given.values()}
         if len(blocks) > 1:
@@ -74,7 +76,7 @@ class Networks:
     def _given(self) -> dict[str, BlockMask]:
         """Return the masks of the files, if they remove anything."""
         if self.source.masks is not None:
-            return load_masks(self.source.masks)
+            return load_masks(self.source.masks, self.source.model)
         if self.source.checkpoint is None:
             return {}
         found = masks_from_weights(load_state(self.source.checkpoint), *self.source.block)
@@ -99,7 +101,9 @@ class Networks:
 
     def workload(self, name: str) -> Workload:
         """Return a network's operators at one image."""
-        return cached_workload(name)
+        return cached_workload(
+            name, num_classes=self._classes if name == self.source.model else None
+        )
 
     def masks(self, point: Point) -> dict[str, BlockMask]:
         """Return the masks of a block-sparse point: of its layer, or of its network."""

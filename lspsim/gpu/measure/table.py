@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-
 from lspsim.gpu.measure.store import Row
 from lspsim.report.quantities import si
+from lspsim.table import FittedTable
+
+TELLING = ("latency", "speedup", "variant", "status", "batch", "density", "energy")
+"""Columns that stay longest where the terminal is narrow."""
 
 
-def measurement_table(rows: Sequence[Row]) -> Table:
+def measurement_table(rows: Sequence[Row]) -> FittedTable:
     """Return one line per row; CPU rows say so."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    if any(row["kind"].startswith("cpu-") for row in rows):
-        table.title = "CPU timings: they say nothing about a GPU"
+    on_cpu = any(row["kind"].startswith("cpu-") for row in rows)
+    title = "CPU timings: they say nothing about a GPU" if on_cpu else None
+    table = FittedTable(title, telling=TELLING)
     for header in ("what", "batch", "variant", "density", "regime"):
         table.add_column(header)
     for header in ("latency", "IQR", "speedup", "energy", "net", "error"):
-        table.add_column(header, justify="right", no_wrap=True)
+        table.add_column(header, justify="right")
     table.add_column("status")
     for row in rows:
         table.add_row(*_cells(row))

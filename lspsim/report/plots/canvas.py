@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from lspsim.errors import ResultError
+
 FONT = 8.0
 """Points. On a 7-inch figure shown 1000 pixels wide this is 16 pixels."""
 SMALL = 7.0
@@ -65,7 +67,17 @@ def save_figure(figure: Figure, path: Path, dpi: int = 200) -> tuple[Path, Path]
         Where, without a suffix.
     dpi
         Dots per inch of the PNG.
+
+    Raises
+    ------
+    ResultError
+        When the path names no file.
     """
+    if path.name in ("", ".."):
+        raise ResultError(
+            f"cannot write a plot to '{path}': that names no file; write e.g. plots/front, which "
+            "gets the endings .png and .svg"
+        )
     png, svg = path.with_name(path.name + ".png"), path.with_name(path.name + ".svg")
     figure.savefig(png, dpi=dpi, facecolor="white")
     with matplotlib.rc_context({"svg.hashsalt": "lspsim"}):

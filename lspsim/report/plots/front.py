@@ -253,7 +253,7 @@ def _handles(data: Front, objectives: tuple[Objective, ...]) -> list[Line2D]:
         colour = look.colour if key in shining else palette.GREY
         handles.append(_dot(look.marker, colour, filled=key in shining, label=look.label))
     if any(p.dominated(objective) for p in data.measured for objective in objectives):
-        handles.append(Line2D([], [], linestyle="none", label="hollow and grey: dominated"))
+        handles.append(_dot("o", palette.GREY, filled=False, label="hollow: dominated"))
     if len(data.settings) > 1:
         for i, setting in enumerate(data.settings):
             style = _STYLES[i % len(_STYLES)]

@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from lspsim.errors import LspsimError, MissingDependencyError
 from lspsim.gpu.kernels import linear
@@ -18,6 +19,7 @@ from lspsim.gpu.measure.networks import Networks, Source
 from lspsim.gpu.measure.points import Choice, Point, campaign_points
 from lspsim.gpu.measure.store import Store, read_rows
 from lspsim.gpu.measure.timing import Plan, Work
+from lspsim.models.load import load_model
 from lspsim.workload.mask_io import save_masks
 from tests.gpu.measure.fakes import QUICK, FakeDevice
 
@@ -376,6 +378,22 @@ def test_given_masks(tmp_path, path, networks):
     assert sparse["density"] == pytest.approx(0.25)
     assert "masks:" in sparse["key"]
     assert dense["density"] == 1.0
+
+
+def test_masks_of_another_model(tmp_path, networks):
+    masks = networks.masks(Point("model", MODEL, 1, "burst", "", (32, 32), 0.5))
+    save_masks(tmp_path / "masks.npz", masks, "deit_small_patch16_224")
+    with pytest.raises(LspsimError, match=f"belongs to deit_small_patch16_224, not to {MODEL}"):
+        Networks(Source(MODEL, masks=tmp_path / "masks.npz"))
+
+
+def test_a_checkpoint_with_its_own_classes(tmp_path):
+    name = "vit_tiny_patch16_224"
+    save_file(load_model(name, num_classes=3).state_dict(), tmp_path / "own.safetensors")
+    mine = Networks(Source(name, checkpoint=tmp_path / "own.safetensors"))
+    assert mine.dense(name).head.weight.shape == (3, 192)
+    assert mine.workload(name).gemms[-1].n == 3
+    assert mine.workload("deit_tiny_patch16_224").gemms[-1].n == 1000
 
 
 def test_masks_of_two_sizes(tmp_path, networks):

@@ -68,6 +68,23 @@ def test_all_mistakes_are_named_with_their_place(tmp_path):
     assert any("did you mean" in line for line in lines)
 
 
+def test_parameters_lie_beside_the_file_that_names_them(tmp_path, monkeypatch):
+    """Wherever the command runs; a bare name is still one that ships."""
+    folder, elsewhere = tmp_path / "gpus", tmp_path / "elsewhere"
+    for place in (folder, elsewhere):
+        (place / "fits").mkdir(parents=True)
+    text = (FOLDER / "h200.yaml").read_text()
+    (folder / "mine.yaml").write_text(text.replace("parameters: h200", "parameters: fits/x.yaml"))
+    mine = with_values(load_parameters(load_gpu("h200")), {"name": "mine"})
+    write_parameters(folder / "fits" / "x.yaml", mine)
+    write_parameters(elsewhere / "fits" / "x.yaml", with_values(mine, {"name": "others"}))
+    monkeypatch.chdir(elsewhere)
+    assert load_parameters(load_gpu(folder / "mine.yaml")) == mine
+    assert load_parameters(load_gpu("../gpus/mine.yaml")) == mine
+    (folder / "mine.yaml").write_text(text)
+    assert load_parameters(load_gpu(folder / "mine.yaml")).name == "h200"
+
+
 def test_part_of_an_sm_is_refused(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text((FOLDER / "a100.yaml").read_text().replace("{value: 108", "{value: 108.5"))

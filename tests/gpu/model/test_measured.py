@@ -11,6 +11,7 @@ from lspsim.gpu.fit.fit_energy import fit_energy
 from lspsim.gpu.fit.fit_sparse import fit_sparse_layers, predicted_layer_s
 from lspsim.gpu.fit.measured import SCHEMA, dense_table, gpu_of_device, read_measurements
 from lspsim.gpu.model.gpu_model import GpuModel
+from lspsim.hardware import presets
 
 MODEL, LAYER = "deit_tiny_patch16_224", "blocks.6.mlp.fc1"
 SHAPE = (768, 192)
@@ -110,11 +111,22 @@ def test_what_is_no_row_is_named(tmp_path, text, message):
         read_measurements([path])
 
 
-def made_rows(tmp_path, truth):
+def own_h200(tmp_path):
+    """An H200 of half the speed and little L2, that keeps its name."""
+    text = (presets.config_dir() / "gpu" / "h200.yaml").read_text()
+    changed = {"989.5 TFLOP/s": "494.7 TFLOP/s", "4.8 TB/s": "2.4 TB/s", "50 MiB": "256 KiB"}
+    for was, now in changed.items():
+        text = text.replace(was, now)
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    return load_gpu(path)
+
+
+def made_rows(tmp_path, truth, gpu=None):
     """Rows that a model with these efficiencies would have measured."""
     start = load_parameters(load_gpu("h200"))
     values = {f"sparse.efficiency_{side}": value for side, value in truth.items()}
-    model = GpuModel(load_gpu("h200"), "bf16", with_values(start, values))
+    model = GpuModel(gpu or load_gpu("h200"), "bf16", with_values(start, values))
     path = tmp_path / "m.jsonl"
     texts = [
         line(sparsity, side, batch=batch)
@@ -168,9 +180,9 @@ def test_other_masks_than_the_seeds_are_noticed(tmp_path):
             row.masks()
 
 
-def energy_rows(tmp_path, few=False):
+def energy_rows(tmp_path, few=False, own=None):
     """Rows whose energy is 100 W, 0.4 pJ per operation and 60 pJ per DRAM byte."""
-    gpu = GpuModel(load_gpu("h200"), "bf16")
+    gpu = GpuModel(own or load_gpu("h200"), "bf16")
     origin = {"seed": 0, "mask_digest": None, "idle_power_w": 100.0}
     texts = []
     cases = [(0.0, None), (0.5, 64), (0.7, 64), (0.9, 64)]
@@ -223,6 +235,19 @@ def test_calibrate_takes_measurements_for_a_table(tmp_path):
     assert any("too few for the dense parameters" in note for note in found.notes)
     with pytest.raises(ResultError, match="holds rows of h200; give the matching --gpu"):
         calibrate(Given([(load_gpu("a100"), path)]), start)
+
+
+def test_an_own_description_is_what_is_fitted(tmp_path):
+    """Not the shipped one, whose name it keeps."""
+    own = own_h200(tmp_path)
+    path, start = made_rows(tmp_path, {64: 0.22}, own)
+    path.write_text(path.read_text() + energy_rows(tmp_path, own=own).read_text())
+    found = calibrate(Given([(own, path)]), start)
+    assert float(found.parameters.sparse.efficiency_64) == pytest.approx(0.22, rel=0.02)
+    assert found.energy.fitted.mean < 0.01
+    shipped = calibrate(Given([(load_gpu("h200"), path)]), start)
+    assert float(shipped.parameters.sparse.efficiency_64) < 0.15
+    assert shipped.energy.fitted.mean > 0.05
 
 
 @pytest.mark.parametrize("truth", [0.05, 0.11, 0.2])

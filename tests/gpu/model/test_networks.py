@@ -92,6 +92,36 @@ def test_each_speedup_is_predicted_without_itself_and_without_the_shipped_fit():
     assert other.predicted[1] > 1.05 * found.predicted[1]
 
 
+def test_an_own_description_is_what_is_fitted():
+    """Twice the peaks need half the efficiency; the name is still that of the shipped one."""
+    gpu = load_gpu("rtx3090")
+    double = {
+        name: peak.model_copy(update={"value": 2 * peak.value})
+        for name, peak in ((name, getattr(gpu.peak, name)) for name in ("bf16", "fp16"))
+    }
+    own = gpu.model_copy(update={"peak": gpu.peak.model_copy(update=double)})
+    start = load_parameters(gpu, "default")
+    chosen = [row for row in rows(gpu="rtx3090") if row.model.startswith("deit_")]
+    shipped, found = (fit_networks(chosen, start, given).parameters for given in ((), (own,)))
+    assert found.dense.compute_efficiency < 0.7 * shipped.dense.compute_efficiency
+
+
+def test_speedups_and_overheads_take_the_given_gpu():
+    dense, pruned = superblock()
+    gpu, framework = load_gpu("a100"), load_framework("superblock")
+    parameters = load_parameters(gpu)
+    peak = gpu.peak.bf16.model_copy(update={"value": gpu.peak.bf16.value / 2})
+    own = gpu.model_copy(update={"peak": gpu.peak.model_copy(update={"bf16": peak, "fp16": peak})})
+    shipped, found = (
+        fit_overhead([dense], framework, parameters, given).overhead for given in ((), (own,))
+    )
+    assert found < 0.8 * shipped
+    shipped, found = (
+        fit_sparse(pruned, dense, parameters, framework, given).predicted for given in ((), (own,))
+    )
+    assert shipped != found
+
+
 def test_a_frameworks_overhead_is_fitted_to_its_dense_network():
     dense, pruned = superblock()
     framework = load_framework("superblock")
