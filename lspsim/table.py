@@ -100,7 +100,7 @@ class FittedTable(Table):
         """Return the columns to show, in their order."""
         headers = [_plain(column.header) for column in self.columns]
         named = [headers.index(name) for name in self.telling if name in headers]
-        shown = [0]
+        shown = [0] if headers else []
 
         def fits(i: int) -> bool:
             return self._total([widths[j].least for j in (*shown, i)]) <= room
@@ -108,7 +108,7 @@ class FittedTable(Table):
         for i in named:
             if i not in shown and fits(i):
                 shown.append(i)
-        if {*named, 0} == set(shown):
+        if {*named, *shown[:1]} == set(shown):
             for i in range(len(headers)):
                 if i not in shown:
                     if not fits(i):

@@ -91,6 +91,10 @@ def test_prose_breaks_between_words(width):
     assert (width == 400) <= (len(lines) == 2)
 
 
+def test_no_columns_is_no_table():
+    assert drawn(FittedTable("nothing"), 80).strip() in ("", "nothing")
+
+
 def test_sections_and_styles_stay():
     table = FittedTable("t", boxed=True)
     for header in ("layer", "time"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lspsim.cli.errors import note
-from lspsim.cli.inputs import masks_file, weights_file
+from lspsim.cli.inputs import masks_file, record_of, weights_file
 from lspsim.cli.options import FormatOption, block, fraction
 from lspsim.errors import LspsimError
 
@@ -173,6 +173,8 @@ def measure(
     if masks is None and checkpoint is not None and checkpoint.is_dir():
         masks = checkpoint
     given = None if masks is None else masks_file(masks)
+    for file in filter(None, (weights, given)):
+        record_of(file, names[0])
     networks = Networks(Source(names[0], weights, given, sides[0], seed))
     workloads = {name: networks.workload(name) for name in names}
     workloads[names[0]].with_masks(networks.given)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from lspsim.cli.errors import note
-from lspsim.errors import WorkloadError
+from lspsim.errors import LspsimError
 
 if TYPE_CHECKING:
     from lspsim.cli.options import BlockSize
     from lspsim.hardware import Hardware
     from lspsim.prune.budgets import Budget
     from lspsim.prune.recipe import PruneRecipe
+    from lspsim.prune.record import PointRecord
     from lspsim.prune.study import Study
     from lspsim.prune.target import Target
     from lspsim.workload import Workload
@@ -102,14 +103,37 @@ def weights_file(path: Path) -> Path:
     """Return a file of weights as it is, and of the directory of a point its weights."""
     from lspsim.prune.record import WEIGHTS
 
-    return path / WEIGHTS if path.is_dir() else path
+    return _inside(path, WEIGHTS)
 
 
 def masks_file(path: Path) -> Path:
     """Return a file of masks as it is, and of the directory of a point its masks."""
     from lspsim.prune.record import MASKS
 
-    return path / MASKS if path.is_dir() else path
+    return _inside(path, MASKS)
+
+
+def _inside(path: Path, name: str) -> Path:
+    if path.is_dir() and not (path / name).exists():
+        raise LspsimError(f"{path} holds no {name}; name a file, or a directory of lspsim prune")
+    return path / name if path.is_dir() else path
+
+
+def record_of(file: Path, model: str) -> PointRecord | None:
+    """Return the record of the point that a file lies in, if it lies in one.
+
+    Raises
+    ------
+    WorkloadError
+        When the point belongs to another model.
+    """
+    from lspsim.prune.record import record_beside
+    from lspsim.workload.mask_io import check_model
+
+    record = record_beside(file)
+    if record is not None:
+        check_model(str(file), record.model, model)
+    return record
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +183,13 @@ class WorkloadChoice:
         return workload.with_masks(drawn, seed=seed)
 
     def _with_masks_of(self, path: Path) -> Workload:
-        from lspsim.prune.record import record_beside
         from lspsim.workload.generate import prunable_names
-        from lspsim.workload.mask_io import check_model, load_masks
+        from lspsim.workload.mask_io import load_masks
 
         file = masks_file(path)
         masks = load_masks(file, self._name)
-        if (record := record_beside(file)) is not None:
-            check_model(str(file), record.model, self._name)
-        workload = self._unmasked()
+        in_point = record_of(file, self._name) is not None
+        workload = self._unmasked(self._classes_beside(file) if in_point else None)
         masked = workload.with_masks(masks)
         prunable = prunable_names(workload)
         covered = sum(name in masks for name in prunable)
@@ -175,19 +197,31 @@ class WorkloadChoice:
             note(f"masks cover {covered} of {len(prunable)} prunable layers; the others are dense")
         return masked
 
+    def _classes_beside(self, masks: Path) -> int | None:
+        """Return the number of classes of the point that a file of masks lies in."""
+        from lspsim.prune.record import WEIGHTS
+
+        weights = masks.parent / WEIGHTS
+        if not self._name or not weights.exists():
+            return None
+        from lspsim.models import load_state
+        from lspsim.models.load import class_count
+
+        return class_count(self._name, load_state(weights))
+
     def _with_zeros_of(self, file: Path) -> Workload:
         """Remove the all-zero blocks of a file of weights."""
         from lspsim.cli.options import DEFAULT_BLOCK
         from lspsim.models import load_state, masks_from_weights
+        from lspsim.models.checkpoints import check_fits
         from lspsim.models.load import class_count
-        from lspsim.prune.record import MASKS, RECORD, record_beside
-        from lspsim.workload.generate import prunable_names
-        from lspsim.workload.mask_io import check_model, load_masks
+        from lspsim.prune.record import MASKS, RECORD
+        from lspsim.workload.mask_io import load_masks
 
-        record = record_beside(file)
-        if record is not None:
-            check_model(str(file), record.model, self._name)
+        record = record_of(file, self._name)
         state = load_state(file)
+        workload = self._unmasked(class_count(self.model, state) if self._name else None)
+        check_fits(state, workload, str(file))
         if record is not None and self.block is None:
             note(f"blocks of {record.block}, as {file.parent / RECORD} says; --block takes others")
             sizes = {
@@ -202,13 +236,6 @@ class WorkloadChoice:
             }
         else:
             masks = masks_from_weights(state, *(self.block or DEFAULT_BLOCK))
-        workload = self._unmasked(class_count(self.model, state) if self._name else None)
-        if missing := [name for name in prunable_names(workload) if name not in masks]:
-            raise WorkloadError(
-                f"{file} has no weights of {len(missing)} layers of {self.model} "
-                f"({', '.join(missing[:2])}{', ...' if len(missing) > 2 else ''}); name the model "
-                "that it was saved from"
-            )
         return workload.with_masks(masks)
 
     @property

@@ -15,6 +15,7 @@ from torch import nn
 from lspsim.errors import MissingDependencyError, ModelError
 from lspsim.workload.generate import PRUNABLE, mask_from_weight
 from lspsim.workload.mask import BlockMask
+from lspsim.workload.workload import Workload
 
 _WRAPPERS = ("model", "state_dict")
 """Keys under which training scripts put the state dict (DeiT's, timm's)."""
@@ -62,6 +63,45 @@ def masks_from_weights(
             f"{len(state)} weights; is this a vision transformer's state dict?"
         )
     return masks
+
+
+def check_fits(state: Mapping[str, torch.Tensor], workload: Workload, source: str) -> None:
+    """Refuse weights that are not those of a workload's GEMMs, one for one.
+
+    Parameters
+    ----------
+    state
+        The state dict; matrices and convolutions named `*.weight` are looked at.
+    workload
+        Operators of the model that it should belong to.
+    source
+        Where it is from, for the message.
+
+    Raises
+    ------
+    ModelError
+        When a weight is missing, has another shape or belongs to no operator.
+    """
+    there = {
+        key.removesuffix(".weight"): (len(tensor), tensor[0].numel())
+        for key, tensor in state.items()
+        if key.endswith(".weight") and tensor.ndim >= 2 and len(tensor)
+    }
+    needed = {gemm.name: (gemm.n, gemm.k) for gemm in workload.gemms if gemm.rhs == "weight"}
+    for name in dict.fromkeys([*needed, *there]):
+        found, wanted = there.get(name), needed.get(name)
+        if found == wanted:
+            continue
+        if found is None:
+            reason = f"it has no {name}.weight"
+        elif wanted is None:
+            reason = f"the model has no {name}"
+        else:
+            reason = f"{name} is {found[0]}x{found[1]} there and {wanted[0]}x{wanted[1]} in it"
+        raise ModelError(
+            f"{source} does not fit {workload.model}: {reason}; name the model that it was saved "
+            "from"
+        )
 
 
 def load_state(path: str | Path) -> dict[str, torch.Tensor]:

@@ -200,7 +200,7 @@ _NAMES = {
 }
 """Columns of text and their headers."""
 _ALWAYS = ("label", "method")
-_TELLING = ("method", "speedup", "energy", "top-1", "front", "KL (nats)", "drop", "removed")
+_TELLING = ("speedup", "top-1", "method", "energy", "front", "KL (nats)", "drop", "removed")
 """Columns that stay longest where the terminal is narrow."""
 
 

@@ -79,9 +79,8 @@ def test_a_checkpoint_with_its_own_classes_is_pruned_and_simulated(run, images, 
     for source in (("--checkpoint", place), ("--masks", place)):
         answer = run("simulate", TINY, *CHIP, *source, "--format", "json")
         layers = {layer["name"]: layer for layer in json.loads(answer.out)["layers"]}
-        if source[0] == "--checkpoint":
-            assert layers["head"]["n"] == 3
-            assert cycles(answer) == record.pruned.cycles
+        assert layers["head"]["n"] == 3
+        assert cycles(answer) == record.pruned.cycles
     answer = run("gpu", "predict", TINY, "--gpu", "h200", "--checkpoint", place, "--format", "json")
     assert answer.code == 0, answer.err
     again = run(*words, "--checkpoint", place, "--out", tmp_path / "further")
@@ -126,7 +125,36 @@ def test_a_backbone_is_simulated_without_a_head(run, tmp_path):
 def test_weights_of_fewer_layers_are_refused(refused, digit_point, tmp_path):
     shutil.copy(digit_point / WEIGHTS, tmp_path / "loose.safetensors")
     message = refused("simulate", TINY, *CHIP, "--checkpoint", tmp_path / "loose.safetensors")
-    assert "has no weights of 40 layers of deit_tiny_patch16_224 (blocks.2.attn.qkv" in message
+    assert "does not fit deit_tiny_patch16_224: patch_embed.proj is 192x" in message
+    assert "name the model that it was saved from" in message
+
+
+@pytest.mark.parametrize(
+    ("saved", "named", "reason"),
+    [
+        ("deit_small_patch16_224", TINY, "patch_embed.proj is 384x768 there and 192x768 in it"),
+        ("deit_tiny_distilled_patch16_224", TINY, "the model has no head_dist"),
+        (TINY, "deit_tiny_distilled_patch16_224", "it has no head_dist.weight"),
+    ],
+)
+def test_weights_of_another_architecture_are_refused(refused, tmp_path, saved, named, reason):
+    save_file(load_model(saved).state_dict(), tmp_path / "other.safetensors")
+    message = refused("simulate", named, *CHIP, "--checkpoint", tmp_path / "other.safetensors")
+    assert f"other.safetensors does not fit {named}: {reason}" in message
+
+
+@pytest.mark.parametrize(("option", "file"), [("--masks", MASKS), ("--checkpoint", WEIGHTS)])
+def test_a_directory_without_what_is_asked_for(refused, tmp_path, option, file):
+    message = refused("simulate", TINY, *CHIP, option, tmp_path)
+    assert f"{tmp_path} holds no {file}; name a file, or a directory of lspsim prune" in message
+
+
+@pytest.mark.parametrize("option", ["--masks", "--checkpoint"])
+def test_another_models_point_is_not_measured(refused, digit_point, tmp_path, option):
+    words = ("gpu", "measure", "--device", "cpu", "--model", "lspsim/deit_glyphs", "--batch", "1")
+    message = refused(*words, option, digit_point, "--out", tmp_path / "m.jsonl")
+    assert "belongs to lspsim/deit_digits, not to lspsim/deit_glyphs" in message
+    assert not (tmp_path / "m.jsonl").exists()
 
 
 @pytest.mark.parametrize("command", [("simulate", *CHIP), ("gpu", "predict", "--gpu", "h200")])

@@ -66,7 +66,7 @@ def layer_break_even(
         raise WorkloadError("a break-even needs at least one layer")
     for g in gemms:
         bytes_ = model.dense_latency(g.m, g.n, g.k).bytes
-        model.check_memory(f"layer {label} ({g.n}x{g.k}) at batch {batch}", bytes_)
+        model.check_memory(f"{label} ({g.n}x{g.k}) at batch {batch}", bytes_)
     workload = Workload([Gemm(g.name, g.m, g.k, g.n) for g in gemms])
     names = [gemm.name for gemm in gemms]
     dense_s = sum(model.dense_latency(g.m, g.n, g.k).latency_s for g in gemms)

@@ -170,7 +170,7 @@ class GpuModel:
         if needed_bytes > capacity:
             raise WorkloadError(
                 f"{what} needs at least {needed_bytes / 1e9:,.0f} GB, {self.gpu.name} has "
-                f"{capacity / 1e9:,.0f} GB; take a smaller batch"
+                f"{capacity / 1e9:,.0f} GB; take fewer images or another GPU"
             )
 
     def energy_j(self, time: KernelTime) -> float:

@@ -60,7 +60,7 @@ def test_a_network_gets_a_row_per_shape_and_one_for_all():
 
 def test_a_layer_that_does_not_fit_into_memory_is_refused():
     for m, n in ((10**20, 768), (197, 10**9)):
-        with pytest.raises(WorkloadError, match=r"layer layer .* needs at least .* h200 has 141"):
+        with pytest.raises(WorkloadError, match=r"layer \(.* needs at least .* h200 has 141"):
             shape_break_even(model(), m, n, 768, (16, 16))
 
 
