@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lspsim.cli import options
-from lspsim.cli.gpu_options import GpuDtype, GpuName, ParametersName, PlotFile
+from lspsim.cli.gpu_options import GpuDtype, GpuName, ParametersName
 
 if TYPE_CHECKING:
     from lspsim.gpu.model.breakeven import BreakEven
@@ -48,7 +48,7 @@ def breakeven(
     dtype: GpuDtype = "bf16",
     seed: options.Seed = 0,
     parameters: ParametersName = None,
-    plot: PlotFile = None,
+    plot: options.PlotFile = None,
     fmt: options.FormatOption = "table",
 ) -> None:
     """Show from which sparsity on a block-sparse layer is faster than the dense one.

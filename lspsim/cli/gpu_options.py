@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -37,12 +36,6 @@ ParametersName = Annotated[
         metavar="NAME|FILE",
         help="Fitted parameters other than the GPU's own.",
         show_default=False,
-    ),
-]
-PlotFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--plot", metavar="FILE", help="Draw it: FILE.png and FILE.svg.", show_default=False
     ),
 ]
 

@@ -96,6 +96,12 @@ Block = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the random masks.")]
+PlotFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot", metavar="FILE", help="Draw it: FILE.png and FILE.svg.", show_default=False
+    ),
+]
 MaskSeed = Annotated[
     int | None,
     typer.Option(

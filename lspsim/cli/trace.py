@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from lspsim.cli import options
-from lspsim.cli.gpu_options import PlotFile
 
 
 def trace(
@@ -41,7 +40,7 @@ def trace(
     masks: options.Masks = None,
     checkpoint: options.Checkpoint = None,
     settings: options.Settings = None,
-    plot: PlotFile = None,
+    plot: options.PlotFile = None,
 ) -> None:
     """Write a timeline of DMA, array, vector unit and write-back, for ui.perfetto.dev.
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lspsim.cli import options
-from lspsim.cli.gpu_options import PlotFile
 
 if TYPE_CHECKING:
     from lspsim.validate.chips import ChipReport
@@ -65,7 +64,7 @@ def gpu(
             show_default=False,
         ),
     ] = None,
-    plot: PlotFile = None,
+    plot: options.PlotFile = None,
     fmt: options.FormatOption = "table",
 ) -> None:
     """Compare GPU predictions with tables, published networks and own measurements.

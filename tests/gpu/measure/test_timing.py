@@ -73,20 +73,25 @@ def test_energy_under_load(seconds):
     assert 27.0 <= device.now <= 29.0 + 5 * seconds
 
 
-def test_the_first_launch_of_a_graph_does_not_make_chunks_small():
-    device = FakeDevice()
-    device.meter = None
-    once = 1e-3
-    submitted = []
-    submit = device.submit
+def runs_of_each_chunk(device):
+    """Return a list to which every later submission adds how many runs it held."""
+    counts, submit = [], device.submit
 
     def counted(run):
         before = len(device.log)
         wait = submit(run)
-        submitted.append(len(device.log) - before)
+        counts.append(len(device.log) - before)
         return wait
 
     device.submit = counted
+    return counts
+
+
+def test_the_first_launch_of_a_graph_does_not_make_chunks_small():
+    device = FakeDevice()
+    device.meter = None
+    once = 1e-3
+    submitted = runs_of_each_chunk(device)
     work = device.work("dense", once)
 
     def slow_at_first():
@@ -133,16 +138,7 @@ def test_a_slow_counter_gets_larger_chunks():
         return read()
 
     device.energy_j = slowly
-    runs = []
-    submit = device.submit
-
-    def counted(run):
-        before = len(device.log)
-        wait = submit(run)
-        runs.append(len(device.log) - before)
-        return wait
-
-    device.submit = counted
+    runs = runs_of_each_chunk(device)
     sustained(device, device.work("dense", 1e-3), PLAN, Random(0))
     assert runs[-1] == 30
 
