@@ -7,26 +7,15 @@ from typing import Annotated
 
 import typer
 
-from lspsim.cli import (
-    bench,
-    check,
-    compare,
-    demo,
-    doctor,
-    finetune,
-    front,
-    gpu,
-    hardware,
-    prune,
-    rtl,
-    simulate,
-    trace,
-    train,
-    validate,
-)
-from lspsim.cli.errors import FriendlyGroup, show_warning
-from lspsim.cli.help import tidy
-from lspsim.cli.slow_start import announce_compilation
+from lspsim.cli import doctor
+from lspsim.cli.bench import methods
+from lspsim.cli.chip import check, compare, hardware, simulate, trace
+from lspsim.cli.gpu import predict
+from lspsim.cli.prune import demo, finetune, front, prune, train
+from lspsim.cli.shared.errors import FriendlyGroup, show_warning
+from lspsim.cli.shared.help import tidy
+from lspsim.cli.shared.slow_start import announce_compilation
+from lspsim.cli.validate import rtl, validate
 
 app = typer.Typer(
     name="lspsim",
@@ -51,8 +40,8 @@ app.command("finetune")(finetune.finetune)
 app.command("train")(train.train)
 app.command("demo")(demo.demo)
 app.command("check")(check.check)
-app.add_typer(bench.app, name="bench")
-app.add_typer(gpu.app, name="gpu")
+app.add_typer(methods.app, name="bench")
+app.add_typer(predict.app, name="gpu")
 app.add_typer(hardware.app, name="hardware")
 app.add_typer(rtl.app, name="rtl")
 app.add_typer(validate.app, name="validate")

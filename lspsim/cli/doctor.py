@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import typer
 
-from lspsim.cli.options import FormatOption
+from lspsim.cli.shared.options import FormatOption
 
 STYLE = {"ok": "green", "absent": "yellow", "problem": "bold red"}
 
@@ -17,7 +17,7 @@ def doctor(fmt: FormatOption = "table") -> None:
 
     Exit code 1 when something is broken. Example: lspsim doctor
     """
-    from lspsim.cli.output import print_rows, print_table
+    from lspsim.cli.shared.output import print_rows, print_table
     from lspsim.doctor import examine
 
     findings = examine()

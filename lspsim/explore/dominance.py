@@ -9,7 +9,7 @@ COST_TOLERANCE = 0.0005
 """Costs this close, as a fraction of the larger, count as equal: 0.05 %.
 
 The allocators stop filling a budget when less than this is left of it
-(`lspsim.prune.allocate.repair`), so which of two points of one budget is the cheaper by
+(`lspsim.allocate.repair`), so which of two points of one budget is the cheaper by
 less is left to chance.
 """
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lspsim.errors import ResultError
 from lspsim.explore.dominance import COST_TOLERANCE, dominated
-from lspsim.prune.record import RECORD, PointRecord, read_point
+from lspsim.networks.record import RECORD, PointRecord, read_point
 from lspsim.report.front import DENSE, Front, FrontPoint, Setting, front_csv
 
 NAME = "front"

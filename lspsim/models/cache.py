@@ -127,7 +127,11 @@ def _code_digest() -> str:
     """Digest what shapes come from: the extraction's source, and the cards of shipped models."""
     digest = hashlib.sha256()
     here = Path(__file__).parent
-    code = [*here.glob("*.py"), *(here.parent / "workload").glob("*.py")]
+    code = [
+        *here.glob("*.py"),
+        *(here / "operators").glob("*.py"),
+        *(here.parent / "workload").glob("*.py"),
+    ]
     for path in sorted([*code, *(here / "shipped").glob("*.json")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()

@@ -8,9 +8,9 @@ from torch import nn
 
 from lspsim.errors import ModelError, UnsupportedOperatorError
 from lspsim.models.build import ImageSize, build_on_meta, size_pair
-from lspsim.models.builder import OperatorBuilder, typename
-from lspsim.models.swin import is_swin, walk_swin
-from lspsim.models.vit import is_vit, walk_vit
+from lspsim.models.operators.builder import OperatorBuilder, typename
+from lspsim.models.operators.swin import is_swin, walk_swin
+from lspsim.models.operators.vit import is_vit, walk_vit
 from lspsim.workload.mask import BlockMask
 from lspsim.workload.workload import Workload
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
+from lspsim.allocate.budgets import macs_only, sparsity_budget
 from lspsim.errors import LspsimError
 from lspsim.models.data import ImageSet
-from lspsim.prune.budgets import macs_only, sparsity_budget
-from lspsim.prune.measure import quality, reference_logits
+from lspsim.networks.quality import quality, reference_logits
 from lspsim.prune.pipeline import prepare, prune
 from lspsim.prune.recipe import Basis, PruneRecipe
 from lspsim.workload import Workload

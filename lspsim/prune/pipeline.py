@@ -13,26 +13,27 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import nn
 
+from lspsim.allocate import Outcome, search
+from lspsim.allocate.budgets import Budget
+from lspsim.allocate.correction import AT, corrected
+from lspsim.allocate.coupling import couple
+from lspsim.allocate.curves import LayerCurve
+from lspsim.arrays import FloatArray
+from lspsim.calibrate.block_grid import block_grids
+from lspsim.calibrate.statistics import LayerStatistics, collect
 from lspsim.errors import LspsimError
 from lspsim.models.data import ImageSet
-from lspsim.prune.allocate import Outcome, search
-from lspsim.prune.budgets import Budget
-from lspsim.prune.calibration import LayerStatistics, collect
 from lspsim.prune.compensate.obs import BlockObs, block_obs
 from lspsim.prune.compensate.refit import least_squares_refit
+from lspsim.prune.compensate.refit_curve import refit_curve
 from lspsim.prune.compensate.sequential import Compensated, LayerReport, compensate
-from lspsim.prune.correction import AT, corrected
-from lspsim.prune.coupling import couple
-from lspsim.prune.curves import FloatArray, LayerCurve
 from lspsim.prune.recipe import BLOCK_OBS, Basis, PruneRecipe
-from lspsim.prune.refit_curve import refit_curve
 from lspsim.prune.scores import score
-from lspsim.prune.scores.grid import block_grids
-from lspsim.prune.transforms.balance import balance_channels
-from lspsim.prune.transforms.permute import Permutations
-from lspsim.prune.transforms.rebase import rebase
-from lspsim.prune.transforms.residual import residual_obstacle
 from lspsim.simulate.cost import CostModel
+from lspsim.transforms.balance import balance_channels
+from lspsim.transforms.permute import Permutations
+from lspsim.transforms.rebase import rebase
+from lspsim.transforms.residual import residual_obstacle
 from lspsim.workload import BlockMask, Workload
 from lspsim.workload.generate import prunable_names
 

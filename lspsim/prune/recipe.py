@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from lspsim.allocate import Method as Allocator
 from lspsim.errors import LspsimError
-from lspsim.prune.allocate import Method as Allocator
 from lspsim.prune.scores import SCORES
 from lspsim.prune.scores.lpvit import CAP
 
@@ -47,7 +47,7 @@ class PruneRecipe:
     score
         Out of `SCORE_NAMES`.
     allocate
-        Allocator, see `lspsim.prune.allocate.search`.
+        Allocator, see `lspsim.allocate.search`.
     compensate
         What makes up for removed blocks.
     seed

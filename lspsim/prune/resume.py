@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lspsim.networks.record import PointRecord
 from lspsim.prune.recipe import PruneRecipe
-from lspsim.prune.record import PointRecord
 from lspsim.prune.study import Study, hardware_values
 
 

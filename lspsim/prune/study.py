@@ -7,27 +7,26 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from pydantic import JsonValue
 from torch import nn
 
+from lspsim.allocate.budgets import Budget
 from lspsim.errors import ModelError
-from lspsim.models import load_model, workload_from_model
+from lspsim.models import workload_from_model
 from lspsim.models.data import ImageSet, load_dataset
-from lspsim.prune.budgets import Budget
+from lspsim.networks.origin import dense_model, weights_record
+from lspsim.networks.quality import Quality, quality, reference_logits
+from lspsim.networks.record import AllocationRecord, Measured, PointRecord
 from lspsim.prune.choose_basis import choose_basis
-from lspsim.prune.finetune import digest
-from lspsim.prune.measure import Quality, quality, reference_logits
 from lspsim.prune.pipeline import Prepared, Pruned, Tell, prepare, prune
 from lspsim.prune.recipe import PruneRecipe
-from lspsim.prune.record import AllocationRecord, Measured, PointRecord
-from lspsim.prune.target import Target
 from lspsim.simulate.cost import Cost, CostModel, SimulatorCost
 from lspsim.simulate.provenance import workload_digest
 from lspsim.simulate.simulate import EngineName
+from lspsim.simulate.target import Target
 from lspsim.workload import Workload
 
 if TYPE_CHECKING:
@@ -165,49 +164,6 @@ def open_study(
         seed,
         weights,
     )
-
-
-def dense_model(name: str, checkpoint: str | None, pretrained: bool, seed: int) -> nn.Module:
-    """Load a model; without trained weights, the same seed gives the same random ones."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return load_model(name, checkpoint, pretrained)
-
-
-def weights_record(
-    model: nn.Module, checkpoint: str | None, pretrained: bool
-) -> dict[str, JsonValue]:
-    """Return where weights came from and what they are, as `dense_of` reads it."""
-    return {
-        "checkpoint": None if checkpoint is None else str(Path(checkpoint).resolve()),
-        "pretrained": pretrained,
-        "weights_digest": digest(model),
-    }
-
-
-def dense_of(record: PointRecord) -> nn.Module:
-    """Load the dense model that a point was pruned from.
-
-    Raises
-    ------
-    ModelError
-        When it cannot be loaded, or its weights are no longer what they were.
-    """
-    origin = record.provenance
-    checkpoint = origin.get("checkpoint")
-    model = dense_model(
-        record.model,
-        None if checkpoint is None else str(checkpoint),
-        origin.get("pretrained") is True,
-        record.seed,
-    )
-    if digest(model) != origin.get("weights_digest"):
-        source = checkpoint or record.model
-        raise ModelError(
-            f"the dense weights of {source} are not those that {record.label!r} was pruned from; "
-            "prune again, from weights that are kept (--checkpoint or --pretrained)"
-        )
-    return model
 
 
 def _check_fit(model: nn.Module, images: ImageSet) -> None:

@@ -14,16 +14,14 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lspsim.arrays import IntArray
 from lspsim.errors import ScheduleError
 from lspsim.rtl.parameters import Parameters, finest_block
 
 if TYPE_CHECKING:
     from lspsim.hardware import Hardware
     from lspsim.workload import Gemm
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

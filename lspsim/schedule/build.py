@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lspsim.arrays import IntArray
 from lspsim.errors import ScheduleError
 from lspsim.kernels import layout as at
 from lspsim.kernels import visits as vis
 from lspsim.kernels.segments import find_segments
-from lspsim.schedule.lower import IntArray, check_schedulable, chip_of, lower_workload
+from lspsim.schedule.lower import check_schedulable, chip_of, lower_workload
 from lspsim.schedule.program import Program
 
 if TYPE_CHECKING:

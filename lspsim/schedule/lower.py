@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lspsim.arrays import IntArray
 from lspsim.errors import ScheduleError, WorkloadError
 from lspsim.kernels import layout as at
 from lspsim.workload import INPUT, Gemm, VectorOp
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from lspsim.hardware import Hardware
     from lspsim.workload import Workload
 
-IntArray = NDArray[np.int64]
 
 _DATAFLOWS = {
     "weight-stationary": at.WEIGHT_STATIONARY,

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-IntArray = NDArray[np.int64]
+from lspsim.arrays import IntArray
 
 WEIGHTS, ACTIVATIONS, WRITEBACK = 0, 1, 2
 """Request classes, in the order that breaks ties."""

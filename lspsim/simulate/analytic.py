@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lspsim.arrays import IntArray
 from lspsim.kernels import analytic as kernel
 from lspsim.kernels import layout as at
 from lspsim.kernels.plan import PLAN_SIZE
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from lspsim.hardware import Hardware
     from lspsim.workload import Workload
 
-IntArray = NDArray[np.int64]
 
 MOST_PLANS = 256
 """Plans kept per workload; a sweep over more chips starts afresh rather than grow."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lspsim.arrays import FloatArray, IntArray
 from lspsim.errors import WorkloadError
 from lspsim.kernels import layout as at
 from lspsim.kernels.assign import assign_units
@@ -26,8 +26,6 @@ from lspsim.workload import BlockMask, Gemm, Workload
 if TYPE_CHECKING:
     from lspsim.hardware import Hardware
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 _EFFECTUAL = COUNTS.index("macs_effectual")
 _MEMORY_STALLS = [

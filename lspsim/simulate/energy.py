@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lspsim.arrays import FloatArray, IntArray
 from lspsim.hardware.schema import Hardware
 from lspsim.hardware.technology import (
     WORD_BITS,
@@ -28,8 +28,6 @@ from lspsim.hardware.technology import (
 from lspsim.simulate.area import GATHER_WAYS, area_mm2, footprint
 from lspsim.simulate.columns import COUNTS
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 Counts = IntArray | FloatArray | Mapping[str, IntArray]
 """Actions: a matrix in the order of `COUNTS`, or an array per name."""
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from lspsim.arrays import FloatArray, IntArray
 from lspsim.simulate.columns import BUCKETS, COUNTS
 
 if TYPE_CHECKING:
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
     from lspsim.workload import Workload
 
 SCHEMA = "lspsim/result/v1"
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 
 class LayerResult(NamedTuple):

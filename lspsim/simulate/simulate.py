@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from lspsim.arrays import IntArray
 from lspsim.errors import LspsimError
 from lspsim.kernels import analytic as kernel
 from lspsim.schedule.build import build_program
@@ -16,7 +17,7 @@ from lspsim.simulate.arguments import check_arguments
 from lspsim.simulate.columns import BUCKETS, COUNTS
 from lspsim.simulate.energy import energy_components_pj, energy_constants, energy_totals_pj
 from lspsim.simulate.event import run_event
-from lspsim.simulate.result import IntArray, OpTable, SimulationResult, Totals
+from lspsim.simulate.result import OpTable, SimulationResult, Totals
 
 if TYPE_CHECKING:
     from lspsim.hardware import Hardware

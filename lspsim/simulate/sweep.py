@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lspsim.arrays import FloatArray, IntArray
 from lspsim.kernels import layout as at
 from lspsim.kernels.plan import PLAN_SIZE
 from lspsim.kernels.sweep import sweep as run_kernel
@@ -18,7 +19,6 @@ from lspsim.schedule.lower import OpTables, check_schedulable, chip_of, lower_wo
 from lspsim.simulate.analytic import PROFILE_COLUMNS, analyse, profile_of
 from lspsim.simulate.columns import COUNTS
 from lspsim.simulate.energy import NOMINAL, energy_constants
-from lspsim.simulate.result import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from lspsim.hardware import Hardware

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lspsim.arrays import FloatArray
 from lspsim.gpu.config.load import load_gpu
 from lspsim.gpu.config.schema import Dtype
 from lspsim.gpu.fit.accuracy import Accuracy
@@ -17,7 +18,6 @@ from lspsim.gpu.fit.measured import read_measurements, shipped_measurements
 from lspsim.gpu.fit.networks import network_rows
 from lspsim.gpu.model.dense import chip_of
 from lspsim.validate.gpu_groups import (
-    FloatArray,
     Group,
     network_groups,
     own_groups,

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lspsim.arrays import FloatArray
 from lspsim.gpu.config.load import load_framework, load_gpu, load_parameters
 from lspsim.gpu.config.schema import Dtype, Gpu
 from lspsim.gpu.fit.accuracy import Accuracy
@@ -22,8 +23,6 @@ from lspsim.gpu.model.dense import chip_of, dense_rates
 from lspsim.gpu.model.gpu_model import GpuModel
 from lspsim.gpu.model.inference import predict
 from lspsim.gpu.model.roofline import EFFICIENCY, LAUNCH_S, derated_roofline_s, roofline_s
-
-FloatArray = NDArray[np.float64]
 
 Role = Literal["fitted", "held out", "predicted", "transferred"]
 """What a row proves. `fitted`: parameters of this GPU or framework were fitted to it, so it

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from lspsim.arrays import FloatArray
 from lspsim.hardware import Hardware
 from lspsim.hardware.technology import Band
 from lspsim.simulate.columns import COUNTS
-from lspsim.simulate.energy import COMPONENTS, FloatArray, energy_bounds_pj
+from lspsim.simulate.energy import COMPONENTS, energy_bounds_pj
 
 TOKENS = 197
 """Tokens of one 224 x 224 image of DeiT or ViT."""

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from tests.explore.bench_cases import tiny_model
+from tests.bench.bench_cases import tiny_model
 
 FEW = ("--images", 16, "--test-images", 40, "--block", "8x8", "--sparsity", "50,70", "--seeds", 1)
 
@@ -82,7 +82,7 @@ def test_another_model_is_not_mixed_in(bench, refused, card, tmp_path):
 
 
 def test_ctrl_c_keeps_what_is_finished(bench, tmp_path, monkeypatch):
-    from lspsim.explore.bench import Bench
+    from lspsim.bench.bench import Bench
 
     measure = Bench.measure
 

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.explore.bench_cases import tiny_model
+from tests.bench.bench_cases import tiny_model
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import pytest
 
 pytest.importorskip("torch")
 
-from lspsim.cli import demo
-from lspsim.cli.points import HEADER
+from lspsim.cli.prune import demo
+from lspsim.cli.prune.points import HEADER
 from lspsim.explore import read_records
-from tests.prune.loop_cases import tiny_card
+from tests.train.loop_cases import tiny_card
 
 
 @pytest.fixture

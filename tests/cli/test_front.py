@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.prune.record_cases import new_record
+from tests.networks.record_cases import new_record
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_help_shows_an_example(run):
 
 
 def test_points_in_memory_are_drawn_likewise(tmp_path, capsys):
-    from lspsim.cli.front import draw_front
+    from lspsim.cli.prune.front import draw_front
 
     draw_front([new_record(top1=None), new_record(speedup=3.0)], tmp_path / "all")
     assert (tmp_path / "all" / "front.png").exists()

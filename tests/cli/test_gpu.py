@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import typer
 
-from lspsim.cli.inputs import check_gpu_gain, target_of
+from lspsim.allocate.budgets import parse_budgets
+from lspsim.cli.shared.inputs import check_gpu_gain, target_of
 from lspsim.errors import LspsimError
 from lspsim.gpu.config.load import load_gpu, load_parameters
 from lspsim.gpu.fit.fit_dense import predicted
 from lspsim.gpu.fit.gemm_table import GemmTable
 from lspsim.gpu.model.dense import DenseRates, chip_of
-from lspsim.prune.budgets import parse_budgets
 from lspsim.prune.recipe import WHOLE, PruneRecipe
 from lspsim.simulate.cost import CostModel
 from lspsim.workload import Gemm, Workload

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from lspsim.cli import app
-from lspsim.cli.help import unwrapped
+from lspsim.cli.shared.help import unwrapped
 
 
 def commands(command=None, path="lspsim"):

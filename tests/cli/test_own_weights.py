@@ -14,11 +14,11 @@ from safetensors.torch import save_file
 
 from lspsim.models import load_model
 from lspsim.models.load import build
-from lspsim.prune.record import MASKS, RECORD, WEIGHTS, read_point
-from lspsim.prune.surgery import load_point
+from lspsim.networks.load import load_point
+from lspsim.networks.record import MASKS, RECORD, WEIGHTS, read_point
 from lspsim.workload.mask_io import load_masks, save_masks
-from tests.prune.loop_cases import TINY as TINY_CARD
-from tests.prune.loop_cases import tiny_card
+from tests.train.loop_cases import TINY as TINY_CARD
+from tests.train.loop_cases import tiny_card
 
 CHIP = ("--hw", "edge_32x32", "--set", "array.rows=16", "--set", "array.cols=16")
 TINY = "deit_tiny_patch16_224"

@@ -12,9 +12,9 @@ pytest.importorskip("torch")
 
 from safetensors.torch import save_file
 
-from lspsim.prune.record import CONTENT, PERMUTATIONS, RECORD, read_point
-from lspsim.prune.surgery import load_point
-from tests.prune.loop_cases import tiny_card
+from lspsim.networks.load import load_point
+from lspsim.networks.record import CONTENT, PERMUTATIONS, RECORD, read_point
+from tests.train.loop_cases import tiny_card
 
 CHIP = ("--hw", "edge_32x32", "--set", "array.rows=8", "--set", "array.cols=8")
 FEW = ("--images", "16", "--test-images", "40")
@@ -136,7 +136,7 @@ def test_ctrl_c_keeps_finished_points_and_the_next_run_makes_the_rest(run, words
 
 
 def test_interrupted_while_writing_leaves_no_half_point(run, words, tmp_path, monkeypatch):
-    from lspsim.prune import record
+    from lspsim.networks import record
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -148,7 +148,7 @@ def test_interrupted_while_writing_leaves_no_half_point(run, words, tmp_path, mo
 
 
 def test_a_full_disk_keeps_earlier_points(run, words, tmp_path, monkeypatch):
-    from lspsim.prune import record
+    from lspsim.networks import record
 
     words = (*words, "--score", "l1", "--compensate", "none")
     assert run(*words, "--budget", "macs=0.8").code == 0

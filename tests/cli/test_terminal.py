@@ -6,8 +6,8 @@ import re
 import numba
 import pytest
 
-from lspsim.cli.points import Points
-from tests.prune.record_cases import new_record
+from lspsim.cli.prune.points import Points
+from tests.networks.record_cases import new_record
 
 NAMES = ("blocks.0.mlp.fc1", "blocks.0.mlp.fc2", "blocks.0.act")
 TABLES = {
@@ -79,7 +79,7 @@ def test_points_and_fronts_show_the_same_figures_alike(run, tmp_path, monkeypatc
 def test_no_color_is_obeyed(monkeypatch, value):
     import typer
 
-    from lspsim.cli.errors import fail, note
+    from lspsim.cli.shared.errors import fail, note
 
     monkeypatch.delenv("NO_COLOR", raising=False)
     if value is not None:
@@ -116,7 +116,7 @@ def test_runs_of_other_models_are_compared_with_a_note(run, small, tmp_path):
 
 
 def test_compilation_is_announced_once_and_only_to_people(monkeypatch, capsys):
-    from lspsim.cli.slow_start import OnTerminal
+    from lspsim.cli.shared.slow_start import OnTerminal
     from lspsim.kernels.compilation import ANNOUNCER, MESSAGE
 
     logger = logging.getLogger("lspsim.kernels")

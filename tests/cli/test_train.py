@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("torch")
 
 from lspsim.models.load import load_model, read_card
-from lspsim.prune import train as module
+from lspsim.train import from_scratch as module
 
 
 @pytest.fixture

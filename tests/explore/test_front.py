@@ -11,7 +11,7 @@ from lspsim.errors import ResultError
 from lspsim.explore import front, read_records, write_front
 from lspsim.explore.dominance import COST_TOLERANCE
 from lspsim.report.front import COLUMNS, OBJECTIVES, front_csv
-from tests.prune.record_cases import DENSE, measured, new_record
+from tests.networks.record_cases import DENSE, measured, new_record
 
 points = st.builds(
     new_record,

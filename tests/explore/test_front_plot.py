@@ -9,7 +9,7 @@ from lspsim.errors import ResultError
 from lspsim.explore import front
 from lspsim.report.plots import palette
 from lspsim.report.plots.front import draw_front, draw_fronts, looks, lowest_percent
-from tests.prune.record_cases import DENSE, new_record
+from tests.networks.record_cases import DENSE, new_record
 
 
 def study():

@@ -4,12 +4,12 @@ import pytest
 
 pytest.importorskip("torch")
 
+from lspsim.allocate.budgets import parse_budgets
 from lspsim.errors import LspsimError
-from lspsim.prune.budgets import parse_budgets
 from lspsim.prune.pipeline import prepare
 from lspsim.prune.recipe import PruneRecipe
 from lspsim.prune.study import open_study, run_point
-from tests.prune.loop_cases import chip, tiny_card
+from tests.train.loop_cases import chip, tiny_card
 
 
 @pytest.fixture(scope="module")

@@ -9,20 +9,20 @@ pytest.importorskip("torch")
 
 import torch
 
+from lspsim.allocate.budgets import parse_budgets
+from lspsim.allocate.correction import corrected
+from lspsim.allocate.curves import LayerCurve
+from lspsim.calibrate.statistics import collect
 from lspsim.errors import LspsimError
 from lspsim.models import load_model, workload_from_model
 from lspsim.models.data import load_dataset
-from lspsim.prune.budgets import parse_budgets
-from lspsim.prune.calibration import collect
+from lspsim.networks.quality import quality, reference_logits
 from lspsim.prune.compensate.refit import least_squares_refit
-from lspsim.prune.correction import corrected
-from lspsim.prune.curves import LayerCurve
-from lspsim.prune.measure import quality, reference_logits
+from lspsim.prune.compensate.refit_curve import refit_curve
 from lspsim.prune.pipeline import prepare, prune
 from lspsim.prune.recipe import SCORE_NAMES, PruneRecipe, lpvit_recipe
-from lspsim.prune.refit_curve import refit_curve
 from lspsim.simulate.cost import SimulatorCost
-from tests.prune.loop_cases import chip, tiny_card
+from tests.train.loop_cases import chip, tiny_card
 
 BLOCK = 16
 CYCLES = parse_budgets(["cycles=0.55"])

@@ -5,8 +5,8 @@ import pytest
 pytest.importorskip("torch")
 
 from lspsim.errors import LspsimError
+from lspsim.prune.patterns.units import units_of
 from lspsim.prune.recipe import WHOLE, PruneRecipe, parse_blocks
-from lspsim.prune.structured import units_of
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from lspsim.calibrate import block_gradients, row_store  # noqa: E402
+from lspsim.calibrate.block_gradients import collect_gradients  # noqa: E402
+from lspsim.calibrate.block_grid import BlockGrid  # noqa: E402
+from lspsim.calibrate.statistics import collect  # noqa: E402
 from lspsim.errors import LspsimError  # noqa: E402
 from lspsim.models.torchvision_guard import import_timm  # noqa: E402
-from lspsim.prune import calibration_blocks, calibration_store  # noqa: E402
-from lspsim.prune.calibration import collect  # noqa: E402
-from lspsim.prune.calibration_blocks import collect_gradients  # noqa: E402
 from lspsim.prune.scores import SCORES, block_grids, score  # noqa: E402
 from lspsim.prune.scores.fisher import greedy  # noqa: E402
-from lspsim.prune.scores.grid import BlockGrid  # noqa: E402
 from lspsim.prune.scores.terms import taylor_terms  # noqa: E402
 
 LAYERS = tuple(f"blocks.1.{part}" for part in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"))
@@ -81,7 +81,7 @@ def oracle_samples(model: Any, gradients: dict[str, Any], name: str) -> Any:
 def test_per_image_scores_equal_autograd_on_each_image(
     model: Any, gradients: dict[str, Any], gradient_bytes: int, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(calibration_blocks, "GRADIENT_BYTES", gradient_bytes)
+    monkeypatch.setattr(block_gradients, "GRADIENT_BYTES", gradient_bytes)
     grids = block_grids(model, LAYERS, BLOCK_OUT, BLOCK_IN)  # ragged edges in qkv and proj
     found = collect_gradients(model, batches(), grids, mean_gradient=True, labels="given")
     assert found.images == IMAGES
@@ -129,7 +129,7 @@ def test_a_full_disk_is_one_clear_message(model: Any, monkeypatch: Any) -> None:
         def close(self) -> None:
             Full.closed += 1
 
-    monkeypatch.setattr(calibration_store.tempfile, "TemporaryFile", lambda **_: Full())
+    monkeypatch.setattr(row_store.tempfile, "TemporaryFile", lambda **_: Full())
     with pytest.raises(LspsimError, match=r"No space left on device; free space, set TMPDIR"):
         score("fisher", model, batches(), LAYERS, 8, 8, memory_bytes=5000)
     assert Full.closed == len(LAYERS)

@@ -10,22 +10,23 @@ pytest.importorskip("torch")
 import torch
 from safetensors.torch import save_file
 
+from lspsim.allocate.budgets import parse_budgets
 from lspsim.errors import ModelError
 from lspsim.models import cached_workload, load_model, load_state, masks_from_weights
 from lspsim.models.data import load_dataset
 from lspsim.models.load import CARD_SCHEMA
-from lspsim.prune.budgets import parse_budgets
-from lspsim.prune.finetune import digest
-from lspsim.prune.measure import quality, reference_logits
+from lspsim.networks.load import load_point
+from lspsim.networks.origin import dense_model, dense_of
+from lspsim.networks.quality import quality, reference_logits
+from lspsim.networks.record import MASKS, WEIGHTS, read_point, write_point
 from lspsim.prune.pipeline import prepare
 from lspsim.prune.recipe import PruneRecipe
-from lspsim.prune.record import MASKS, WEIGHTS, read_point, write_point
-from lspsim.prune.study import dense_model, dense_of, open_study, run_point
-from lspsim.prune.surgery import load_point
+from lspsim.prune.study import open_study, run_point
 from lspsim.simulate import simulate
+from lspsim.train.finetune import digest
 from lspsim.workload.mask_io import load_masks
 from tests.prune import vit_cases
-from tests.prune.loop_cases import TINY, chip, tiny_card
+from tests.train.loop_cases import TINY, chip, tiny_card
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lspsim.arrays import FloatArray
 from lspsim.errors import ResultError
 from lspsim.gpu.fit.accuracy import Accuracy
 from lspsim.gpu.fit.bounds import at_bounds
 from lspsim.gpu.fit.gemm_table import GemmTable
-from lspsim.gpu.model.dense import Chip, DenseRates, FloatArray, dense_times
+from lspsim.gpu.model.dense import Chip, DenseRates, dense_times
 
 ROWS = 3000
 """Rows that the fit looks at, drawn with a fixed seed where there are more."""

@@ -16,16 +16,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lspsim.arrays import FloatArray
 from lspsim.errors import ResultError
 from lspsim.gpu.config.edit import rounded, with_values
 from lspsim.gpu.config.schema import Framework, Gpu, Parameters
 from lspsim.gpu.fit.accuracy import Accuracy
 from lspsim.gpu.fit.bounds import at_bounds
 from lspsim.gpu.fit.networks import NetworkRow, network_rows, predict_row
-
-FloatArray = NDArray[np.float64]
 
 FITTED_MODELS = ("deit_tiny_patch16_224", "deit_base_patch16_224")
 HELD_OUT_MODEL = "deit_small_patch16_224"

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lspsim.arrays import FloatArray
 from lspsim.errors import ResultError
 from lspsim.gpu.config.schema import Dtype
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FloatArray = NDArray[np.float64]
 
 _LATENCY = {"latency": 1e-3, "latency_ms": 1e-3, "latency_us": 1e-6, "latency_s": 1.0}
 """Accepted columns and their unit in seconds; a bare `latency` is in ms."""

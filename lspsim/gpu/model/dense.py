@@ -14,11 +14,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lspsim.arrays import FloatArray
 from lspsim.gpu.config.schema import BYTES, Dtype, Gpu, Parameters
-
-FloatArray = NDArray[np.float64]
 
 TILES: tuple[tuple[int, int], ...] = (
     (64, 32),

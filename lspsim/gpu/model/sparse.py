@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from lspsim.arrays import FloatArray
 from lspsim.errors import WorkloadError
 from lspsim.gpu.config.schema import SparseParameters
-from lspsim.gpu.model.dense import Chip, DenseRates, FloatArray, feed_bytes_per_s, streamed_seconds
+from lspsim.gpu.model.dense import Chip, DenseRates, feed_bytes_per_s, streamed_seconds
 from lspsim.gpu.model.kernel_time import KernelTime, bound_by
 from lspsim.workload import BlockMask
 

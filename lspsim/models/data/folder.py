@@ -11,8 +11,9 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import nn
 
+from lspsim.arrays import IntArray
 from lspsim.errors import ModelError
-from lspsim.models.data.image_set import SPLITS, ImageSet, IntArray, Reader
+from lspsim.models.data.image_set import SPLITS, ImageSet, Reader
 from lspsim.models.torchvision_guard import import_timm
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")

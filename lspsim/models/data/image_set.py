@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lspsim.arrays import IntArray
 from lspsim.errors import ModelError
 
-IntArray = NDArray[np.int64]
 Reader = Callable[[IntArray], torch.Tensor]
 """From image numbers `[b]` to float32 `[b, C, H, W]`, normalised."""
 

@@ -1,12 +1,11 @@
 """Compensation: what the weights that stay can make up for those that go."""
 
 from lspsim.prune.compensate.obs import BlockObs, block_obs
-from lspsim.prune.compensate.refit import Refit, least_squares_refit, mean_shift
+from lspsim.prune.compensate.refit import Refit, least_squares_refit
 from lspsim.prune.compensate.sequential import (
     Compensated,
     LayerReport,
     Method,
-    apply_masks,
     compensate,
 )
 
@@ -16,9 +15,7 @@ __all__ = [
     "LayerReport",
     "Method",
     "Refit",
-    "apply_masks",
     "block_obs",
     "compensate",
     "least_squares_refit",
-    "mean_shift",
 ]

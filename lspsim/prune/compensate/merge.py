@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
+from lspsim.arrays import FloatArray, IntArray
 
 
 def hull_slopes(steps: FloatArray) -> FloatArray:

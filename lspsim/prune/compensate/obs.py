@@ -26,12 +26,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lspsim.allocate.curves import LayerCurve
+from lspsim.arrays import FloatArray, IntArray
+from lspsim.calibrate.blocked import check_layer, padded_inverse, padded_weight
+from lspsim.calibrate.damped_gram import ArrayLike, Damped, damped, escalate, float64
 from lspsim.errors import LspsimError
-from lspsim.prune.compensate.blocks import check_layer, padded_inverse, padded_weight
-from lspsim.prune.compensate.linear_algebra import ArrayLike, Damped, damped, escalate, float64
 from lspsim.prune.compensate.merge import merge_rows
 from lspsim.prune.compensate.refit import least_squares_refit
-from lspsim.prune.curves import FloatArray, IntArray, LayerCurve
 
 FACTOR_BYTES = 256 * 2**20
 """Memory for the factors of the block-rows that are worked on together."""

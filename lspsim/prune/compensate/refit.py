@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lspsim.arrays import FloatArray
+from lspsim.calibrate.blocked import check_layer, element_keep
+from lspsim.calibrate.damped_gram import ArrayLike, damped, float64, mean_diagonal
 from lspsim.errors import LspsimError
-from lspsim.prune.compensate.blocks import check_layer, element_keep
-from lspsim.prune.compensate.linear_algebra import ArrayLike, damped, float64, mean_diagonal
-from lspsim.prune.curves import FloatArray
 from lspsim.workload.mask import ceil_div
 
 
@@ -105,19 +105,3 @@ def least_squares_refit(
         solved = torch.cholesky_solve(wanted.T, system.factor).T
         result[rows[:, None], inputs] = solved
     return Refit(result.numpy(), needed)
-
-
-def mean_shift(
-    weight: ArrayLike,
-    pruned: ArrayLike,
-    input_mean: ArrayLike,
-    pruned_input_mean: ArrayLike | None = None,
-) -> FloatArray:
-    """Return what to add to the bias so that the mean output stays.
-
-    `W x - W' x'` for the mean inputs x of the dense and x' of the pruned
-    network (default: the same), float64 `[N]`.
-    """
-    before = float64(weight) @ float64(input_mean)
-    mean = input_mean if pruned_input_mean is None else pruned_input_mean
-    return (before - float64(pruned) @ float64(mean)).numpy()

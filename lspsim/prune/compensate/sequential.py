@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lspsim.calibrate.damped_gram import ArrayLike, float64
 from lspsim.errors import LspsimError
-from lspsim.prune.compensate.blocks import element_keep
-from lspsim.prune.compensate.linear_algebra import ArrayLike, float64
+from lspsim.models.walk import attention_branch, scale_of, stations, without
+from lspsim.networks.masks import apply_masks
 from lspsim.prune.compensate.moments import Moments
 from lspsim.prune.compensate.refit import Refit, least_squares_refit
-from lspsim.prune.compensate.walk import attention_branch, scale_of, stations, without
 from lspsim.workload.mask import BlockMask
 
 Method = Literal["none", "bias", "least-squares", "obs"]
@@ -152,29 +152,6 @@ def compensate(
         model.train(was_training)
         pruned.train(was_training)
     return Compensated(pruned, report)
-
-
-def apply_masks(model: nn.Module, masks: Mapping[str, BlockMask]) -> None:
-    """Set the removed blocks of `model`'s weights to zero, in place.
-
-    Raises
-    ------
-    LspsimError
-        When a mask names no linear layer, or is of another shape.
-    """
-    modules = dict(model.named_modules())
-    for name, mask in masks.items():
-        layer = modules.get(name)
-        if not isinstance(layer, nn.Linear):
-            raise LspsimError(f"mask {name!r}: the model has no linear layer of that name")
-        if tuple(layer.weight.shape) != mask.shape:
-            raise LspsimError(
-                f"mask {name!r} is for a {mask.shape[0]}x{mask.shape[1]} weight, the model's is "
-                f"{layer.weight.shape[0]}x{layer.weight.shape[1]}"
-            )
-        keep = element_keep(mask.keep, mask.shape, mask.block_out, mask.block_in)
-        with torch.no_grad():
-            layer.weight.mul_(torch.from_numpy(keep).to(layer.weight))
 
 
 class _Walk:

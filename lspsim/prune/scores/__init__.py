@@ -9,17 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lspsim.prune.scores.grid import BlockGrid, block_grids
     from lspsim.prune.scores.registry import SCORES, Score, score
 
-__all__ = ["SCORES", "BlockGrid", "Score", "block_grids", "score"]
+__all__ = ["SCORES", "Score", "score"]
 
 _HOME = {
     "SCORES": "lspsim.prune.scores.registry",
     "Score": "lspsim.prune.scores.registry",
     "score": "lspsim.prune.scores.registry",
-    "BlockGrid": "lspsim.prune.scores.grid",
-    "block_grids": "lspsim.prune.scores.grid",
 }
 
 

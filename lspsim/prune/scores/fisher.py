@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from lspsim.allocate.curves import LayerCurve, curve_of
+from lspsim.calibrate.block_grid import BlockGrid
+from lspsim.calibrate.row_store import Float32Array
 from lspsim.errors import LspsimError
-from lspsim.prune.calibration_store import Float32Array
-from lspsim.prune.curves import LayerCurve
-from lspsim.prune.scores.grid import BlockGrid
 
 SHRINK = 0.3
 """Share of the diagonal. N images give a Fisher matrix of rank N at most, in
@@ -46,7 +46,7 @@ def fisher_curves(
     curves = {}
     for name, grid in grids.items():
         order, loss = greedy(samples[name], shrink)
-        curves[name] = grid.curve(order, loss, "nats")
+        curves[name] = curve_of(grid, order, loss, "nats")
     return curves
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lspsim.prune.curves import LayerCurve
-from lspsim.prune.scores.grid import BlockGrid
+from lspsim.allocate.curves import LayerCurve, ascending_curve
+from lspsim.calibrate.block_grid import BlockGrid
 
 
 def l1_curves(
@@ -24,6 +24,6 @@ def l1_curves(
         Blocks by layer.
     """
     return {
-        name: grid.ascending(grid.pool(np.abs(weights[name])), "weight")
+        name: ascending_curve(grid, grid.pool(np.abs(weights[name])), "weight")
         for name, grid in grids.items()
     }

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lspsim.prune.calibration_blocks import GradientScores
-from lspsim.prune.curves import LayerCurve
-from lspsim.prune.scores.grid import BlockGrid
+from lspsim.allocate.curves import LayerCurve, curve_of
+from lspsim.calibrate.block_gradients import GradientScores
+from lspsim.calibrate.block_grid import BlockGrid
 from lspsim.prune.scores.taylor import saliency
 from lspsim.prune.scores.terms import taylor_terms
 
@@ -53,7 +53,7 @@ def lpvit_curves(
         points = sampled_points(grid.blocks)
         delta = np.maximum.accumulate((terms.linear + terms.quadratic)[points])
         loss = np.interp(np.arange(grid.blocks + 1), points, delta)
-        curves[name] = grid.curve(order, loss, "nats")
+        curves[name] = curve_of(grid, order, loss, "nats")
     return curves
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lspsim.prune.curves import LayerCurve
-from lspsim.prune.scores.grid import BlockGrid
+from lspsim.allocate.curves import LayerCurve, curve_of
+from lspsim.calibrate.block_grid import BlockGrid
 
 
 def random_curves(grids: Mapping[str, BlockGrid], seed: int) -> dict[str, LayerCurve]:
@@ -22,5 +22,5 @@ def random_curves(grids: Mapping[str, BlockGrid], seed: int) -> dict[str, LayerC
         order = np.random.default_rng([seed, zlib.crc32(name.encode())]).permutation(grid.blocks)
         sizes = grid.pool(np.ones(grid.shape))
         loss = np.concatenate([[0.0], np.cumsum(sizes[order])])
-        curves[name] = grid.curve(order, loss, "count")
+        curves[name] = curve_of(grid, order, loss, "count")
     return curves

@@ -9,13 +9,13 @@ from typing import Literal
 
 from torch import nn
 
+from lspsim.allocate.curves import LayerCurve
+from lspsim.calibrate.block_gradients import MEMORY_BYTES, collect_gradients
+from lspsim.calibrate.block_grid import BlockSide, block_grids
+from lspsim.calibrate.statistics import collect, weight_of
+from lspsim.calibrate.streaming import Batches, Labels, Progress, linear_layers
 from lspsim.errors import LspsimError
-from lspsim.prune.calibration import collect, weight_of
-from lspsim.prune.calibration_blocks import MEMORY_BYTES, collect_gradients
-from lspsim.prune.calibration_pass import Batches, Labels, Progress, linear_layers
-from lspsim.prune.curves import LayerCurve
 from lspsim.prune.scores.fisher import SHRINK, fisher_curves
-from lspsim.prune.scores.grid import BlockSide, block_grids
 from lspsim.prune.scores.l1 import l1_curves
 from lspsim.prune.scores.lpvit import lpvit_curves
 from lspsim.prune.scores.random import random_curves

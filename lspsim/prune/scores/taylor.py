@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lspsim.prune.curves import LayerCurve
-from lspsim.prune.scores.grid import BlockGrid
+from lspsim.allocate.curves import LayerCurve, ascending_curve
+from lspsim.calibrate.block_grid import BlockGrid
 
 
 def saliency(
@@ -39,6 +39,6 @@ def taylor_curves(
         Blocks by layer.
     """
     return {
-        name: grid.ascending(saliency(grid, weights[name], mean_gradient[name]), "nats")
+        name: ascending_curve(grid, saliency(grid, weights[name], mean_gradient[name]), "nats")
         for name, grid in grids.items()
     }

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lspsim.prune.calibration_store import Float32Array
-
-FloatArray = NDArray[np.float64]
+from lspsim.arrays import FloatArray
+from lspsim.calibrate.row_store import Float32Array
 
 _AT_ONCE = 4 * 2**20
 """Values of the running sums that exist at a time."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from lspsim.prune.calibration import LayerStatistics
-from lspsim.prune.curves import LayerCurve
-from lspsim.prune.scores.grid import BlockGrid
+from lspsim.allocate.curves import LayerCurve, ascending_curve
+from lspsim.calibrate.block_grid import BlockGrid
+from lspsim.calibrate.statistics import LayerStatistics
 
 
 def wanda_curves(
@@ -29,5 +29,7 @@ def wanda_curves(
     curves = {}
     for name, grid in grids.items():
         layer = statistics[name]
-        curves[name] = grid.ascending(grid.pool(np.abs(layer.weight) * layer.input_norm), "output")
+        curves[name] = ascending_curve(
+            grid, grid.pool(np.abs(layer.weight) * layer.input_norm), "output"
+        )
     return curves

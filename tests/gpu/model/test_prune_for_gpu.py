@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
+from lspsim.allocate.budgets import parse_budgets
+from lspsim.allocate.curves import LayerCurve
+from lspsim.allocate.search import search
 from lspsim.errors import LspsimError
 from lspsim.gpu.model.cost import GpuCost
-from lspsim.prune.allocate.search import search
-from lspsim.prune.budgets import parse_budgets
-from lspsim.prune.curves import LayerCurve
 from lspsim.prune.study import open_study
-from lspsim.prune.target import Target
+from lspsim.simulate.target import Target
 from lspsim.workload.generate import prunable_names
 from tests.gpu.model.gpu_cases import model, transformer
-from tests.prune.loop_cases import tiny_card
+from tests.train.loop_cases import tiny_card
 
 
 def curves(workload, block=64, seed=0):

@@ -1,0 +1,1 @@
+"""Allocators: each takes menus and returns an `Allocation`; one file each."""

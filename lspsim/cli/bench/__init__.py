@@ -1,0 +1,1 @@
+"""`lspsim bench`: comparisons of methods, and studies beside them."""

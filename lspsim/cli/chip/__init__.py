@@ -1,0 +1,1 @@
+"""Commands about accelerators: check, simulate, compare, trace, hardware."""

@@ -1,0 +1,1 @@
+"""`lspsim gpu`: predict, measure, calibrate, breakeven."""

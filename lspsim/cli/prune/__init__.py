@@ -1,0 +1,1 @@
+"""Commands about pruned networks: prune, finetune, train, front, demo."""

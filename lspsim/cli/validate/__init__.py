@@ -1,0 +1,1 @@
+"""`lspsim validate` and `lspsim rtl`: the model held against other people's figures."""

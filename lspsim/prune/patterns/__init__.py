@@ -1,0 +1,1 @@
+"""Patterns of removal other than free blocks: whole units, low rank."""
