@@ -8,7 +8,7 @@ pytest.importorskip("torch")
 from lspsim.allocate import coupling
 from lspsim.allocate.curves import LayerCurve
 from lspsim.workload import BlockMask
-from tests.prune import vit_cases as cases
+from tests.models import vit_cases as cases
 
 BLOCK = 8
 """Width 32, two heads of 16, 128 hidden units: blocks of 8 lie inside a head."""

@@ -13,7 +13,7 @@ from lspsim.calibrate.ranks import input_ranks, principal_directions
 from lspsim.errors import LspsimError
 from lspsim.models import workload_from_model
 from lspsim.models.data import ImageSet
-from tests.prune import vit_cases
+from tests.models import vit_cases
 
 
 def image_set(pixels: torch.Tensor) -> ImageSet:

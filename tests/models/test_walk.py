@@ -8,7 +8,7 @@ import torch
 from lspsim.errors import ModelError
 from lspsim.models.torchvision_guard import import_timm
 from lspsim.models.walk import leave, stations
-from tests.prune import vit_cases as cases
+from tests.models import vit_cases as cases
 
 
 def swin() -> torch.nn.Module:

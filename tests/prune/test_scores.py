@@ -12,11 +12,11 @@ torch = pytest.importorskip("torch")
 
 from lspsim.calibrate import block_gradients, row_store  # noqa: E402
 from lspsim.calibrate.block_gradients import collect_gradients  # noqa: E402
-from lspsim.calibrate.block_grid import BlockGrid  # noqa: E402
+from lspsim.calibrate.block_grid import BlockGrid, block_grids  # noqa: E402
 from lspsim.calibrate.statistics import collect  # noqa: E402
 from lspsim.errors import LspsimError  # noqa: E402
 from lspsim.models.torchvision_guard import import_timm  # noqa: E402
-from lspsim.prune.scores import SCORES, block_grids, score  # noqa: E402
+from lspsim.prune.scores import SCORES, score  # noqa: E402
 from lspsim.prune.scores.fisher import greedy  # noqa: E402
 from lspsim.prune.scores.terms import taylor_terms  # noqa: E402
 

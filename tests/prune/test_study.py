@@ -25,7 +25,7 @@ from lspsim.prune.study import open_study, run_point
 from lspsim.simulate import simulate
 from lspsim.train.finetune import digest
 from lspsim.workload.mask_io import load_masks
-from tests.prune import vit_cases
+from tests.models import vit_cases
 from tests.train.loop_cases import TINY, chip, tiny_card
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from lspsim.hardware import Hardware, load_hardware
 from lspsim.models.load import CARD_SCHEMA
-from tests.prune import vit_cases
+from tests.models import vit_cases
 
 TINY = {
     "img_size": 32,

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 import torch
 
 from lspsim.transforms import balance_channels, rotate_heads
-from tests.prune import vit_cases as cases
+from tests.models import vit_cases as cases
 
 WIDTH = 32
 

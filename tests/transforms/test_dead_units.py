@@ -17,7 +17,7 @@ from lspsim.networks.masks import apply_masks
 from lspsim.prune.compensate import compensate
 from lspsim.transforms import free_blocks, uncoupled
 from lspsim.workload.mask import BlockMask
-from tests.prune import vit_cases as cases
+from tests.models import vit_cases as cases
 
 PATHS = ("blocks.0.attn.qkv", "blocks.0.attn.proj", "blocks.0.mlp.fc1", "blocks.0.mlp.fc2")
 

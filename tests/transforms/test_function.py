@@ -22,8 +22,8 @@ from lspsim.transforms import (
 )
 from lspsim.transforms.residual import basis_with_ones
 from lspsim.transforms.rotate import balancing_basis, value_basis
-from tests.prune import compensation_cases
-from tests.prune import vit_cases as cases
+from tests.models import vit_cases as cases
+from tests.prune.compensate import compensation_cases
 
 
 @pytest.fixture(autouse=True)

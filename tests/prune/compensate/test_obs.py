@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from lspsim.errors import LspsimError
 from lspsim.prune.compensate import block_obs, obs
 from lspsim.prune.compensate.merge import hull_slopes, merge_rows
-from tests.prune import compensation_cases as cases
+from tests.prune.compensate import compensation_cases as cases
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from lspsim.calibrate.blocked import element_keep
 from lspsim.calibrate.statistics import mean_shift
 from lspsim.errors import LspsimError
 from lspsim.prune.compensate import least_squares_refit
-from tests.prune import compensation_cases as cases
+from tests.prune.compensate import compensation_cases as cases
 
 
 def test_changed_inputs_and_targets_against_lstsq():

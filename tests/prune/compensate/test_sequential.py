@@ -17,7 +17,7 @@ from lspsim.models.torchvision_guard import import_timm
 from lspsim.networks.masks import apply_masks
 from lspsim.prune.compensate import block_obs, compensate
 from lspsim.prune.compensate.moments import Moments
-from tests.prune import vit_cases as cases
+from tests.models import vit_cases as cases
 
 
 @pytest.fixture(autouse=True)

@@ -22,7 +22,7 @@ from lspsim.prune.patterns.low_rank.correct import corrected_loss, put
 from lspsim.prune.patterns.low_rank.share import factored_ranks, rank_macs, share_ranks
 from lspsim.workload import Gemm, Workload
 from lspsim.workload.generate import prunable_names
-from tests.prune import vit_cases
+from tests.models import vit_cases
 
 
 @pytest.fixture(autouse=True)
