@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
+from griffe import Docstring
+from ruamel.yaml import YAML
 
+import lspsim
+from lspsim.cli import app
 from lspsim.hardware import Hardware, load_hardware
 from lspsim.simulate.simulate import simulate
 from lspsim.workload import BlockMask, Gemm, Workload
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "decisions").glob("*.md")]
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "lspsim").rglob("README.md")]
 )
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -59,8 +68,63 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_decisions_are_numbered_once() -> None:
-    numbers = [page.name[:4] for page in (ROOT / "docs" / "decisions").glob("*.md")]
+    numbers = [page.name[:4] for page in (ROOT / "docs" / "decisions").glob("[0-9]*.md")]
     assert sorted(numbers) == [f"{i:04}" for i in range(1, len(numbers) + 1)]
+
+
+def test_the_index_of_decisions_has_them_all() -> None:
+    folder = ROOT / "docs" / "decisions"
+    shown = re.findall(r"\]\((\d{4}[^)]*)\)", (folder / "README.md").read_text(encoding="utf-8"))
+    assert shown == sorted(page.name for page in folder.glob("[0-9]*.md"))
+
+
+def test_the_command_reference_names_every_command() -> None:
+    text = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(lspsim [a-z ]+)`", text))
+
+    def names(command: Any, name: str) -> Iterator[str]:
+        if not hasattr(command, "commands"):
+            yield name
+            return
+        for part, below in command.commands.items():
+            yield from names(below, f"{name} {part}")
+
+    assert named == set(names(typer.main.get_command(app), "lspsim"))
+
+
+API = sorted(
+    {
+        name
+        for page in (ROOT / "docs" / "reference" / "api").glob("*.md")
+        for name in re.findall(r"^::: (\S+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+)
+
+
+@pytest.mark.parametrize("name", API)
+def test_the_python_reference_documents_every_parameter(name: str) -> None:
+    shown = pkgutil.resolve_name(name)
+    text = inspect.getdoc(shown)
+    assert text
+    if inspect.ismodule(shown) or hasattr(shown, "model_fields"):  # fields of hardware: test_tables
+        return
+    sections = Docstring(text, parser="numpy").parse(warnings=False)
+    documented = {
+        name
+        for section in sections
+        if section.kind.value in ("parameters", "attributes")
+        for parameter in section.value
+        for name in parameter.name.split(", ")
+    }
+    missing = set(inspect.signature(shown).parameters) - documented
+    assert not missing, f"{name} does not document {sorted(missing)}"
+
+
+def test_the_python_reference_shows_every_public_name() -> None:
+    shown = {name.rpartition(".")[2] for name in API} | {"errors"}
+    errors = {name for name in lspsim.__all__ if name.endswith("Error")}
+    assert set(lspsim.__all__) - errors <= shown
+    assert "lspsim.errors" in API
 
 
 def test_every_picture_is_shown() -> None:
@@ -70,17 +134,22 @@ def test_every_picture_is_shown() -> None:
     assert {name for name in pictures if f"images/{name})" not in text} == set()
 
 
-def test_contributing_names_every_room_on_its_floor() -> None:
+def test_contributing_names_every_package_in_its_layer() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    told = {
-        room: int(floor)
-        for floor, rooms in re.findall(r"^\| (\d) \| (.+?) \|", page, re.MULTILINE)
-        for room in re.findall(r"`(\w+)`", rooms)
-    }
+    rows = re.findall(r"^\| \d \| (.+?) \|", page, re.MULTILINE)
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
-    floors = enumerate(reversed(layers))
-    assert told == {room: at for at, line in floors for room in re.findall(r"\w+", line)}
+    documented = [set(re.findall(r"`(\w+)`", row)) for row in rows]
+    assert documented == [set(re.findall(r"\w+", line)) for line in layers]
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = YAML(typ="safe").load(ROOT / "CITATION.cff")
+    assert citation["version"] == lspsim.__version__
+    assert citation["license"] == "Apache-2.0"
+    first = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first is not None
+    assert first[1] == lspsim.__version__
 
 
 def test_figures_can_be_drawn_again(tmp_path: Path) -> None:

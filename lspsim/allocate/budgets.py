@@ -139,6 +139,11 @@ def parse_budget(text: str) -> Budget:
 def parse_budgets(texts: Iterable[str]) -> tuple[Budget, ...]:
     """Read several budgets, all of which must hold.
 
+    Parameters
+    ----------
+    texts
+        Each as on the command line: `cycles=0.5`, `latency=2 ms`.
+
     Raises
     ------
     LspsimError

@@ -28,6 +28,11 @@ class PrunedModel:
 def load_point(directory: Path) -> PrunedModel:
     """Read back what `write_point` wrote: the model, ready to run, and its masks.
 
+    Parameters
+    ----------
+    directory
+        Of the pruned network.
+
     Raises
     ------
     ResultError

@@ -116,6 +116,8 @@ class PointRecord:
 
     Parameters
     ----------
+    schema
+        Version of the format.
     label
         What to call the point ("cycles=0.5").
     model, data, hardware
@@ -222,6 +224,11 @@ def write_point(
 
 def read_point(directory: Path) -> PointRecord:
     """Read the record of a point; the weights and masks beside it are not opened.
+
+    Parameters
+    ----------
+    directory
+        Of the pruned network.
 
     Raises
     ------

@@ -134,7 +134,15 @@ class PruneRecipe:
 
 
 def lpvit_recipe(block_out: int, block_in: int, seed: int = 0) -> PruneRecipe:
-    """Return LPViT as its paper describes it: one slope for all layers, at most 95 % per layer."""
+    """Return LPViT as its paper describes it: one slope for all layers, at most 95 % per layer.
+
+    Parameters
+    ----------
+    block_out, block_in
+        Rows of N and columns of K of a block.
+    seed
+        Of calibration sampling.
+    """
     return PruneRecipe(block_out, block_in, "lpvit", "lagrangian", "none", seed, most=CAP)
 
 

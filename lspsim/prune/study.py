@@ -35,10 +35,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Study:
-    """What all points have in common.
+    """What all pruned networks of one command have in common.
 
-    `calibration` and `test` share no image. `reference` are the dense model's
-    logits on `test`.
+    Attributes
+    ----------
+    model_name, model, workload
+        The dense network: its name, its module, its operators.
+    hardware
+        What it runs on.
+    calibration, test
+        Images; they share none.
+    reference
+        `[images, classes]`, the dense network's logits on `test`.
+    dense
+        Figures of the dense network.
+    seed
+        Of the choice of images.
+    weights
+        Where the dense network's weights came from; goes into every record.
     """
 
     model_name: str
@@ -51,7 +65,6 @@ class Study:
     dense: Measured
     seed: int
     weights: Mapping[str, JsonValue]
-    """Where the dense model's weights came from; goes into every record."""
 
     @property
     def named(self) -> bool:
@@ -203,6 +216,17 @@ def run_point(
     study: Study, prepared: Prepared, budgets: Sequence[Budget], tell: Tell | None = None
 ) -> Point:
     """Prune to one set of budgets, and measure.
+
+    Parameters
+    ----------
+    study
+        Network, hardware and images.
+    prepared
+        What `prepare` made of them for one recipe.
+    budgets
+        All of them hold afterwards.
+    tell
+        Called with a line of text at each step.
 
     Raises
     ------

@@ -85,21 +85,34 @@ class LayerDifference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What `compare` found; `a` is the reference."""
+    """The differences between two runs; `a` is the reference.
+
+    Attributes
+    ----------
+    a, b
+        Labels of the runs.
+    work_a, work_b
+        Model and batch of each.
+    notes
+        Where the runs did different work, so that not all difference is the design's.
+    totals, layers
+        Whole-network figures, and the operators that both runs have.
+    only_a, only_b
+        Operators that one run has alone.
+    bucket_difference_ns
+        b minus a over the whole network, unmatched operators included.
+    """
 
     a: str
     b: str
     work_a: str
-    """Model and batch."""
     work_b: str
     notes: tuple[str, ...]
-    """Where the runs did different work, so that not all difference is the design's."""
     totals: tuple[TotalsRow, ...]
     layers: tuple[LayerDifference, ...]
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
     bucket_difference_ns: dict[str, float]
-    """b minus a over the whole network, unmatched operators included."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the comparison as one JSON object."""

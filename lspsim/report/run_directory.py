@@ -43,7 +43,17 @@ CONTENT = (SUMMARY, LAYERS, HARDWARE, WORKLOAD, MASKS, PROVENANCE, PLOTS)
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """A run that was read back; big parts are read when they are asked for."""
+    """A run that was read back; big parts are read when they are asked for.
+
+    Attributes
+    ----------
+    path
+        The directory.
+    summary
+        Its figures.
+    provenance
+        Versions and digests as the run recorded them.
+    """
 
     path: Path
     summary: RunSummary
@@ -153,6 +163,11 @@ def write_plots(result: SimulationResult, directory: Path) -> None:
 
 def read_run(directory: Path) -> RunDirectory:
     """Open a run directory.
+
+    Parameters
+    ----------
+    directory
+        One that `write_run` or `lspsim simulate --out` wrote.
 
     Raises
     ------

@@ -22,9 +22,32 @@ SCHEMA = "lspsim/result/v1"
 class LayerResult(NamedTuple):
     """One operator's share of a simulation.
 
-    `cycles` holds core-cycles by bucket; they sum to `cores * cycles_total`.
-    A vector operator that is fused to a GEMM has no cycles of its own:
-    `fused_into` names the GEMM that carries them.
+    Attributes
+    ----------
+    name, kind, m, k, n, batch
+        The operator, its shape, and its instances.
+    density
+        Kept fraction of the real weights; 1.0 where nothing can be pruned.
+    tiles_live, tiles_total, folds
+        Executed tiles, all tiles, and tile passes.
+    cycles_array
+        Array-only count, slowest core: docs/model.md "Array timing", everything ready.
+    cycles_total, start_cycle
+        Its time and its start.
+    cycles
+        Core-cycles by bucket; they sum to `cores * cycles_total`.
+    energy_pj, counts
+        Energy by component, and exact action counts.
+    macs_dense, macs_executed
+        Multiply-accumulates without masks, and those executed.
+    dram_read_bytes, dram_write_bytes
+        Off-chip traffic in whole bursts.
+    utilization
+        Executed MACs / (rows x cols x cores x cycles_total); 0 without cycles.
+    bound_by
+        The bucket that holds most core-cycles; "fused" for a fused operator.
+    fused_into
+        The GEMM that carries the cycles of a fused vector operator.
     """
 
     name: str
@@ -34,12 +57,10 @@ class LayerResult(NamedTuple):
     n: int
     batch: int
     density: float
-    """Kept fraction of the real weights; 1.0 where nothing can be pruned."""
     tiles_live: int
     tiles_total: int
     folds: int
     cycles_array: int
-    """Array-only count, slowest core: docs/model.md "Array timing", everything ready."""
     cycles_total: int
     start_cycle: int
     cycles: dict[str, int]
@@ -50,9 +71,7 @@ class LayerResult(NamedTuple):
     dram_read_bytes: int
     dram_write_bytes: int
     utilization: float
-    """Executed MACs / (rows x cols x cores x cycles_total); 0 without cycles."""
     bound_by: str
-    """The bucket that holds most core-cycles; "fused" for a fused operator."""
     fused_into: str | None
 
     def __repr__(self) -> str:
@@ -71,7 +90,25 @@ class LayerResults(list[LayerResult]):
 
 
 class Totals(NamedTuple):
-    """Whole-network figures."""
+    """Whole-network figures.
+
+    Attributes
+    ----------
+    cycles_total, latency_s
+        Time of one inference.
+    energy_j, energy_low_j, energy_high_j
+        Energy, and its band by the constants' bounds.
+    power_w
+        `energy_j / latency_s`: the average over the run.
+    macs_dense, macs_executed
+        Multiply-accumulates without masks, and those executed.
+    utilization
+        Executed MACs / (rows x cols x cores x cycles_total).
+    dram_read_bytes, dram_write_bytes
+        Off-chip traffic in whole bursts.
+    area_mm2, area_low_mm2, area_high_mm2
+        Of the chip without DRAM (`lspsim.simulate.area`), and its band.
+    """
 
     cycles_total: int
     latency_s: float
@@ -79,14 +116,12 @@ class Totals(NamedTuple):
     energy_low_j: float
     energy_high_j: float
     power_w: float
-    """energy_j / latency_s: the average over the run."""
     macs_dense: int
     macs_executed: int
     utilization: float
     dram_read_bytes: int
     dram_write_bytes: int
     area_mm2: float
-    """Of the chip, without DRAM (lspsim.simulate.area)."""
     area_low_mm2: float
     area_high_mm2: float
 
@@ -124,6 +159,8 @@ class SimulationResult:
         Per-operator arrays.
     totals
         Whole-network figures.
+    make_energy
+        Yields (component names, pJ `[ops, components]`); run on demand.
     """
 
     workload: Workload
@@ -133,7 +170,6 @@ class SimulationResult:
     table: OpTable
     totals: Totals
     make_energy: Callable[[], tuple[tuple[str, ...], FloatArray]]
-    """Yields (component names, pJ `[ops, components]`); run on demand."""
 
     def __repr__(self) -> str:
         bound = ", lower_bound=True" if self.lower_bound else ""

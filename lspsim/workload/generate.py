@@ -26,7 +26,13 @@ Patch embedding, patch merging and classifiers stay dense, as in LPViT
 
 
 def prunable_names(workload: Workload) -> tuple[str, ...]:
-    """Return the names of the weight GEMMs that pruning may thin out, in order."""
+    """Return the names of the weight GEMMs that pruning may remove blocks from, in order.
+
+    Parameters
+    ----------
+    workload
+        Of a vision transformer, named as timm names its layers.
+    """
     return tuple(
         gemm.name
         for gemm in workload.gemms

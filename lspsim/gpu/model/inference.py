@@ -46,7 +46,25 @@ class GpuLayer:
 
 @dataclass(frozen=True)
 class GpuPrediction:
-    """What one inference takes."""
+    """Latency and energy of one inference.
+
+    Attributes
+    ----------
+    model, gpu, dtype, framework, batch
+        What runs, on what, in which number format, under which framework, in images.
+    layers
+        In execution order.
+    parameters
+        Source of the fitted parameters.
+    energy_basis
+        Which constants behind the energies are assumed.
+    power_limit_w
+        Of the board.
+    sustained_s
+        Latency when repeated for long: the power limit may lower the clocks.
+    sustained_j
+        Energy of one inference when repeated for long; the same where the limit is not met.
+    """
 
     model: str
     gpu: str
@@ -56,13 +74,9 @@ class GpuPrediction:
     layers: tuple[GpuLayer, ...]
     parameters: str
     energy_basis: str
-    """Which constants behind the energies are assumed."""
     power_limit_w: float
-    """Of the board."""
     sustained_s: float
-    """Latency when repeated for long: the power limit may lower the clocks."""
     sustained_j: float
-    """Energy of one inference then; the same where the limit is not met."""
 
     def __repr__(self) -> str:
         return (

@@ -97,6 +97,11 @@ def draw_front(
 def draw_fronts(data: Front) -> Figure:
     """Draw both planes side by side, with one legend above.
 
+    Parameters
+    ----------
+    data
+        The design points.
+
     Raises
     ------
     ResultError

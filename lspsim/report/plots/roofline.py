@@ -114,6 +114,13 @@ def draw_roofline(data: Roofline, *, ax: Axes | None = None) -> tuple[Figure, Ax
     """Draw roofs as lines and one dot per GEMM, coloured by type.
 
     GEMMs that move nothing through DRAM stand at the right edge.
+
+    Parameters
+    ----------
+    data
+        Roofs and GEMMs.
+    ax
+        Where to draw; default: a new figure.
     """
     figure, ax = axes_for(ax, height_in=4.0, width_in=6.0)
     finite = [p.macs_per_byte for p in data.points if math.isfinite(p.macs_per_byte)]
