@@ -199,7 +199,7 @@ class Bench:
         )
 
     def _structured(self, cell: Cell, prepared: Prepared) -> _Made:
-        """Return the network without whole units that saves the MACs of a cell."""
+        """Return the network of structured pruning that saves the MACs of a cell."""
         dense = self.workload.macs_dense
         limit = int(sparsity_budget(self.workload, cell.sparsity).limit)
         masks, loss = structured_masks(prepared, self.workload, dense - limit)

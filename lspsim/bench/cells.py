@@ -23,7 +23,7 @@ RANDOM_SEEDS = 10
 
 @dataclass(frozen=True, slots=True, order=True)
 class Method:
-    """How blocks are chosen and made up for.
+    """How blocks are chosen and compensated.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ class Method:
     basis, couple
         Alike; default: as they go with `compensate`.
     pattern
-        "blocks"; "units": whole neurons and head channels, as many at a time as the block
-        has rows (`units_of`); "rank": products of two thin matrices in place of masks;
+        "blocks"; "units": structured pruning of neurons and head channels, as many as the block
+        has rows at a time (`units_of`); "rank": products of two thin matrices in place of masks;
         "dense": another network, without masks.
     """
 
@@ -66,10 +66,10 @@ class Method:
         plain = Method(*self.parts)
         found = []
         if self.pattern == "units":
-            found.append("(whole units)")
+            found.append("(structured)")
         if self.basis != plain.basis:
             found.append(
-                {"own": "(own basis)", "permute": "(permuted)"}.get(self.basis, "(turned)")
+                {"own": "(own basis)", "permute": "(permuted)"}.get(self.basis, "(rotated)")
             )
         if self.couple != plain.couple:
             found.append("+ coupling" if self.couple else "- coupling")
@@ -87,8 +87,8 @@ RANDOM = Method("random", "least-squares", "uniform")
 LPVIT = Method("lpvit", "none", "lagrangian")
 FISHER = Method("fisher", "full", "knapsack")
 HEADLINES = (FULL, FISHER, REFIT, RANDOM, LPVIT)
-"""What claims are made about: everything at once, the order of blocks that comes nearest to
-it with all else alike, its plain relative, the control with the same refit, and LPViT as its
+"""What claims are made about: everything at once, the ranking that comes nearest to it with
+all else alike, its plain relative, the control with the same refit, and LPViT as its
 paper describes it."""
 
 RANDOM_FULL = Method("random", "full", "knapsack")
@@ -122,7 +122,7 @@ class Cell:
     block_out, block_in
         Block size; 0 where there are no blocks (`pattern` "rank" or "dense").
     sparsity
-        Per cent of the prunable weights' MACs that go.
+        Per cent of the prunable weights' MACs that are removed.
     seed
         Of calibration images, sampled labels and random masks.
     distilled
@@ -250,7 +250,7 @@ def quick_cells(blocks: Sequence[tuple[int, int]] = BLOCKS) -> list[Cell]:
 
 
 def distilled_cells(blocks: Sequence[tuple[int, int]] = BLOCKS) -> list[Cell]:
-    """Return the configurations that are distilled: ours, and what it is held against.
+    """Return the configurations that are distilled: ours, and what it is compared with.
 
     The dense network is none of them: nothing is nearer to it than itself.
     """

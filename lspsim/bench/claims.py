@@ -20,7 +20,7 @@ PAIRS = (
     (FULL, LPVIT),
     (REFIT, RANDOM),
 )
-"""Which methods are held against which; written down before anything was measured, but for
+"""Which methods are compared with which; written down before anything was measured, but for
 the first: Fisher was seen to be near at 80 %, and was then asked about everywhere."""
 
 

@@ -28,7 +28,7 @@ GOALS = {
     ("32x32", 70): 1.0,
     ("32x32", 80): 2.8,
 }
-"""Points that `FULL` may lose on glyphs, one-shot; set before anything was measured."""
+"""Points of top-1 that `FULL` may lose on glyphs, one-shot; set before measuring."""
 
 
 HARD_KL_RATIO = 0.25
@@ -66,8 +66,8 @@ def results(table: Table, distilled: bool = False) -> Grid:
     return Grid(
         "After the short distillation" if distilled else "One-shot",
         "Points of top-1 lost against dense (mean +- standard deviation over n seeds) and KL to "
-        "dense in nats. An asterisk: layers share sparsity by a loss that is not in nats, so "
-        "that what it says of one layer is hardly comparable with another.",
+        "dense in nats. An asterisk: layers share sparsity by a loss that is not in nats, "
+        "which hardly compares between layers.",
         ("score / compensation / allocation", *(f"{o}x{i} {s} %" for o, i, s in places)),
         tuple(rows),
     )
@@ -86,10 +86,10 @@ def without_blocks(table: Table) -> Grid:
             rows.append((str(cell.method), f"{100 * saved.mean:.1f} %", entry))
     return Grid(
         "Without blocks",
-        "What the same MACs buy otherwise: layers as products of low rank, compensated in the "
+        "The same MACs spent otherwise: layers as products of low rank, compensated in the "
         "same way; a smaller dense network trained by the same recipe. Points of top-1 lost "
         "against dense and KL to dense in nats, as above.",
-        ("control", "MACs of prunable layers gone", "drop / KL"),
+        ("control", "MACs of prunable layers removed", "drop / KL"),
         tuple(rows),
     )
 
@@ -105,7 +105,7 @@ def goals(table: Table) -> Grid:
             rows.append((block, f"{sparsity} %", f"{most:.1f}", _spread(found, 2), verdict))
     return Grid(
         f"Goals: {FULL}",
-        "Points of top-1 that may go, as set before measuring, and those that went.",
+        "Points of top-1 that may be lost, as set before measuring, and those that were.",
         ("block", "sparsity", "goal", "drop", "verdict"),
         tuple(rows),
     )
@@ -133,10 +133,10 @@ def claim_grid(found: Sequence[Claim]) -> Grid:
     """Return claims with their corrected p-values."""
     return Grid(
         "Claims",
-        "Gain: points of top-1 that the first method has more, over the seeds that both have. "
-        "p: exact McNemar test of the first of these seeds, on the same images, and after Holm's "
-        f"correction for all {len(found)} comparisons. KL: the first method's over the second's, "
-        "each over the images it was measured on.",
+        "Gain: by how many points of top-1 the first method is better, over the seeds that both "
+        "have. p: exact McNemar test on the images of the first of these seeds. p (Holm): after "
+        f"Holm's correction for all {len(found)} comparisons. KL ratio: the first method's KL to "
+        "dense over the second's, each over the images it was measured on.",
         ("claim", "against", "block", "sparsity", "gain", "KL ratio", "p", "p (Holm)"),
         tuple(
             (
@@ -180,12 +180,12 @@ def markdown(table: Table) -> str:
         "",
         f"Dense top-1 {100 * _most_images(rows).top1_dense:.2f} % on "
         f"{_most_images(rows).images} test images; {first.calibration_images} calibration images; "
-        f"{len(rows)} networks, each on {_span(row.images for row in rows)} test images. Every "
-        "figure, seed and version is in "
+        f"{len(rows)} pruned networks, each on {_span(row.images for row in rows)} test images. "
+        "Every figure, seed and version is in "
         f"[{table.path.name}]({table.path.name}); made by `lspsim bench pruning`.",
         "",
         "Sparsity is a budget of multiply-accumulates: the share of the prunable weights' MACs "
-        "that must go (for a ViT the same as the share of prunable weights). Calibration, "
+        "that must be removed (for a ViT the same as the share of prunable weights). Calibration, "
         "validation and test images are drawn apart; [README.md](README.md) says which choice "
         "was not blind to the test images. None of this says anything about ImageNet.",
     ]

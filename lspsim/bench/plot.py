@@ -34,10 +34,10 @@ NAMES = {
     LPVIT: "LPViT, not fine-tuned",
     FISHER: "Fisher, all else as in full",
     RANDOM_FULL: "random, all else as in full",
-    UNITS: "whole units, full",
+    UNITS: "structured, full",
     LOW_RANK: "low rank + refit",
 }
-"""What is drawn, in this order; low rank knows no blocks and stands in every panel."""
+"""What is drawn, in this order; low rank has no blocks and is drawn in every panel."""
 
 
 def draw_bench(table: Table) -> Figure:
@@ -58,7 +58,7 @@ def draw_bench(table: Table) -> Figure:
         panel.xaxis.set_major_locator(FixedLocator(shown))
         panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         panel.set_title(f"{size[0]}x{size[1]} blocks", fontsize=SMALL, loc="left")
-        panel.set_xlabel("MACs of prunable layers gone (%)", fontsize=SMALL)
+        panel.set_xlabel("MACs of prunable layers removed (%)", fontsize=SMALL)
     panels[0].set_ylabel("KL to dense (nats per image)", fontsize=SMALL)
     known: dict[str, Artist] = {}
     for panel in panels:

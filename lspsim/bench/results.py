@@ -3,7 +3,7 @@
 | file | content |
 |---|---|
 | `NAME.csv` | one row per finished cell: choices, figures, origin |
-| `NAME.images.npz` | per cell, which images it names right otherwise than the dense network |
+| `NAME.images.npz` | per cell, which images it classifies otherwise than the dense network |
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lspsim.report.files import whole_file
 Bits = NDArray[np.bool_]
 
 DENSE = "dense"
-"""Key of the images that the dense network names right."""
+"""Key of the images that the dense network classifies correctly."""
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -46,13 +46,13 @@ class Row:
     images
         Test images that the figures are over.
     top1_dense, top1
-        Share of them named right.
+        Share of them classified correctly.
     drop_points
         Percentage points lost against dense.
     kl_nats
         Mean KL divergence from the dense network.
     lost, won
-        Images that dense names right and this network wrong; the other way round.
+        Images that only the dense network classifies correctly; that only this one does.
     mcnemar_p
         Two-sided exact test that both are equally often right; not corrected.
     sparsity, macs_left
@@ -61,7 +61,7 @@ class Row:
     unit, loss
         Estimated loss of the chosen masks and its unit.
     coupled_blocks
-        Blocks that went for free with dead units.
+        Blocks removed at no loss with dead units.
     damping
         Largest relative damping that a layer needed.
     learning_rate

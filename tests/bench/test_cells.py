@@ -96,9 +96,9 @@ def test_many_images_where_small_differences_count():
 
 
 def test_names_say_what_is_unusual():
-    turned = Method("random", "least-squares", "knapsack", "rotate", couple=True)
-    assert str(turned) == "random / least-squares / knapsack (turned) + coupling"
-    assert str(UNITS) == "block-obs / full / greedy (whole units)"
+    rotated = Method("random", "least-squares", "knapsack", "rotate", couple=True)
+    assert str(rotated) == "random / least-squares / knapsack (rotated) + coupling"
+    assert str(UNITS) == "block-obs / full / greedy (structured)"
     assert str(FULL) == "block-obs / full / knapsack"
     assert str(Method("block-obs", "full", "knapsack", couple=False)).endswith("- coupling")
 

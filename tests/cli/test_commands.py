@@ -77,7 +77,8 @@ def test_help(run, command):
 
 
 def test_examples_name_presets_that_exist():
-    pages = [*(ROOT / "lspsim" / "cli").glob("*.py"), ROOT / "README.md"]
+    pages = [*(ROOT / "lspsim" / "cli").rglob("*.py"), ROOT / "README.md"]
+    pages += (ROOT / "docs" / "howto").glob("*.md")
     named = {name for page in pages for name in re.findall(r"\b[a-z]+_\d+x\d+\b", page.read_text())}
     assert "edge_32x32" in named
     assert named <= set(preset_names())

@@ -43,9 +43,9 @@ def test_table_points_and_front(run, quick, tmp_path):
     assert again.err.count("kept: ") == 4
 
 
-def test_the_readme_shows_this_demo():
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"^```text\n(budget .*?)\n```", readme, re.DOTALL | re.MULTILINE)
+def test_the_tutorial_shows_this_demo():
+    page = (Path(__file__).parents[2] / "docs/tutorials/demo.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```text\n(budget .*?)\n```", page, re.DOTALL | re.MULTILINE)
     header, *rows = shown.splitlines()
     assert re.split(r"\s{2,}", header.strip()) == list(HEADER)
     budgets = [f"cycles={fraction}" for fraction in demo.FRACTIONS]

@@ -71,8 +71,8 @@ def pruning(
         typer.Option(
             metavar="FILE.csv",
             help="One row per finished cell; beside it a page (.md), a picture (.png, .svg) and "
-            "what every network named right (.images.npz). A run goes on where the last one "
-            "stopped.",
+            "which images every network classifies correctly (.images.npz). A run goes on where "
+            "the last one stopped.",
         ),
     ] = Path("lspsim-bench/pruning.csv"),
     quick: Annotated[
@@ -108,7 +108,7 @@ def pruning(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Per cent of the prunable weights' MACs that go; default: 50,70,80,90.",
+            help="Per cent of the prunable weights' MACs to remove; default: 50,70,80,90.",
             show_default=False,
         ),
     ] = None,
@@ -121,8 +121,8 @@ def pruning(
         bool,
         typer.Option(
             "--controls",
-            help="Instead: what else could explain a gain (another basis, whole units, low rank, "
-            "coupling), at 80 % unless --sparsity says.",
+            help="Instead: what else could explain a gain (another basis, structured "
+            "pruning, low rank, coupling), at 80 % unless --sparsity says.",
         ),
     ] = False,
     rival: Annotated[

@@ -36,10 +36,10 @@ def proxy(
     ] = Path("lspsim-bench/proxy.csv"),
     fmt: FormatOption = "table",
 ) -> None:
-    """Prune with the simulator in the loop, and with a count of surviving blocks in its place.
+    """Prune with the simulator in the loop, and with a count of kept blocks in its place.
 
-    Both end on the same simulated cycles; estimated loss, measured KL and top-1 tell what
-    the simulator was worth on each chip.
+    Both end on the same simulated cycles; estimated loss, measured KL and top-1 show what
+    the simulator gains on each chip.
 
     Example: lspsim bench proxy --hw quad_32x32 --budget cycles=0.4
     """
@@ -193,7 +193,7 @@ def ranks(
 ) -> None:
     """Print how many directions hold 90, 99 and 99.9 % of the variance of each layer's input.
 
-    Where few do, the model is so redundant that any blocks may go once the rest is refitted.
+    Where few do, the model is redundant: any blocks can be removed once the rest is refitted.
 
     Example: lspsim bench ranks
     """
