@@ -1,4 +1,4 @@
-"""`lspsim doctor`: what is installed here, and what of it works. Floor 6."""
+"""`lspsim doctor`: what is installed here, and what of it works."""
 
 from __future__ import annotations
 

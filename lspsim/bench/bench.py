@@ -382,6 +382,6 @@ def _at_most(data: str, split: str, count: int, model: nn.Module) -> ImageSet:
 
 
 def _right(logits: torch.Tensor, images: ImageSet) -> Bits:
-    """Return which images are named right, bool `[images]`."""
+    """Return which images are classified correctly, bool `[images]`."""
     found: Bits = (logits.argmax(1) == images.labels).numpy()
     return found

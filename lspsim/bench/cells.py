@@ -62,7 +62,7 @@ class Method:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What differs from what goes with the compensation."""
+        """What differs from the defaults of the compensation."""
         plain = Method(*self.parts)
         found = []
         if self.pattern == "units":
@@ -143,7 +143,7 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """A name that tells cells apart."""
+        """A name that distinguishes cells."""
         plain = Method(*self.method.parts)
         words = [*self.method.parts]
         if self.method.pattern == "units":

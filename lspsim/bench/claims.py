@@ -64,7 +64,7 @@ class Claim:
     kl_ratio
         Mean KL of ours over that of theirs, same seeds.
     lost, won
-        Of the first seed: images that only theirs names right; only ours.
+        Of the first seed: images that only theirs classifies correctly; only ours.
     images
         That these are out of.
     p_value

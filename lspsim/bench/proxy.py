@@ -1,6 +1,6 @@
-"""`against_proxy`: the simulator in the loop against a count of surviving blocks.
+"""`against_proxy`: the simulator in the loop against a count of kept blocks.
 
-LPViT takes the surviving blocks of a layer for its cost, whatever the chip. Here the
+LPViT takes the kept blocks of a layer for its cost, whatever the chip. Here the
 same curves, allocator and compensation are run twice per chip and budget: once with the
 simulator as the cost model, once with that proxy. Both end on the same budget, in
 simulated cycles of the event engine; what differs is which blocks were given up for it.
@@ -48,7 +48,7 @@ class ProxyRow:
     kl_nats, kl_nats_proxy
         Measured on test images, compensated.
     top1_dense, top1, top1_proxy
-        Share of test images named right.
+        Share of test images classified correctly.
     lspsim
         Version.
     """

@@ -179,7 +179,7 @@ class Table:
         row
             Its figures.
         right, dense
-            bool `[images]`: which test images it names right, and which the dense network.
+            bool `[images]`: which test images it classifies correctly, and which the dense network.
 
         Raises
         ------
@@ -200,7 +200,7 @@ class Table:
             write_rows(temporary, list(self.rows.values()))
 
     def right(self, cell: Cell) -> Bits:
-        """Return which test images the network of a finished cell names right."""
+        """Return which test images the network of a finished cell classifies correctly."""
         if cell.key not in self._images or DENSE not in self._images:
             raise ResultError(
                 f"{self.images_path} does not hold {cell.key}; keep it beside {self.path.name}, "

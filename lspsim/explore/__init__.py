@@ -1,4 +1,7 @@
-"""Studies over many designs: fronts of pruned points. Floor 6."""
+"""Exploration of designs: fronts of pruned networks, and dominance.
+
+Start with `front` (from records on disk to a front); `dominance` holds the comparison.
+"""
 
 from lspsim.explore.front import front, read_records, write_front
 

@@ -15,7 +15,7 @@ less is left to chance.
 
 
 def dominated(a: ArrayLike, b: ArrayLike, tolerance: float = 0.0) -> NDArray[np.bool_]:
-    """Mark the points that a point of the front beats, both objectives being maximised.
+    """Mark the design points that a point of the front beats, both objectives being maximised.
 
     `j` beats `i` when it is better in one objective and not worse in the other. Better in
     `a` means by at least `tolerance` of the larger magnitude, better in `b` means at all. Of

@@ -1,4 +1,4 @@
-"""From records of pruned points to the front: which are beaten, and by how much they gain."""
+"""From records of pruned networks to the front: which are dominated, and what each gains."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ NAME = "front"
 
 
 def read_records(directories: Sequence[Path]) -> dict[Path, PointRecord]:
-    """Read every pruned point in or below some directories.
+    """Read the record of every pruned network in or below some directories.
 
     Parameters
     ----------
     directories
-        Where to look. Hidden directories, in which unfinished points lie, are left out.
+        Where to look. Hidden directories, in which unfinished networks lie, are left out.
 
     Returns
     -------
-    Records by directory, sorted; a point that is reached twice counts once.
+    Records by directory, sorted; a network that is reached twice counts once.
 
     Raises
     ------
     ResultError
-        When a directory does not exist or holds no point, or a record is damaged.
+        When a directory does not exist or holds no pruned network, or a record is damaged.
     """
     found: dict[Path, Path] = {}
     for root in directories:
@@ -47,7 +47,7 @@ def read_records(directories: Sequence[Path]) -> dict[Path, PointRecord]:
         ]
         if not below:
             raise ResultError(
-                f"{root}: no pruned point in it or below (no {RECORD}); give directories that "
+                f"{root}: no pruned network in it or below (no {RECORD}); give directories that "
                 "`lspsim prune --out` wrote"
             )
         for path in below:
@@ -58,7 +58,7 @@ def read_records(directories: Sequence[Path]) -> dict[Path, PointRecord]:
 def front(
     records: Sequence[PointRecord], *, mixed: bool = False, directories: Sequence[Path] = ()
 ) -> Front:
-    """Compare pruned points with their dense network and with each other.
+    """Compare pruned networks with their dense network and with each other, as design points.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def front(
         When there is no record, or settings differ and `mixed` is not set; they are named.
     """
     if not records:
-        raise ResultError("no pruned point to compare; make some with `lspsim prune`")
+        raise ResultError("no pruned network to compare; make some with `lspsim prune`")
     where = [str(path) for path in directories] or [""] * len(records)
     numbers: dict[Setting, int] = {}
     for record in records:
@@ -151,15 +151,15 @@ def _setting(record: PointRecord) -> Setting:
 
 
 def _difference(settings: Sequence[Setting], records: Sequence[PointRecord]) -> str:
-    """Say in what the settings differ, and how many points have each value."""
+    """Say in what the settings differ, and how many networks have each value."""
     parts = []
     for field in fields(Setting):
         counts = Counter(getattr(_setting(record), field.name) for record in records)
         if len(counts) > 1:
-            values = ", ".join(f"{x!r} ({n} of {len(records)} points)" for x, n in counts.items())
+            values = ", ".join(f"{x!r} ({n} of {len(records)} networks)" for x, n in counts.items())
             parts.append(f"{field.name}: {values}")
     return (
-        f"the points are of {len(settings)} settings and cannot stand on one front; they differ "
+        f"the networks are of {len(settings)} settings and cannot be on one front; they differ "
         f"in {'; '.join(parts)}. Give the directories of one setting, or pass --mixed (mixed=True) "
         "for a front per setting"
     )
@@ -197,7 +197,7 @@ def _dense(records: Sequence[PointRecord], setting: int) -> FrontPoint:
 
 
 def _pruned(record: PointRecord, setting: int, directory: str) -> FrontPoint:
-    """Return a pruned point, not yet judged."""
+    """Return the design point of a pruned network, not yet judged."""
     dense, pruned = record.dense, record.pruned
     return FrontPoint(
         setting=setting,
@@ -229,7 +229,7 @@ def _pruned(record: PointRecord, setting: int, directory: str) -> FrontPoint:
 
 
 def _judged(points: Sequence[FrontPoint]) -> list[FrontPoint]:
-    """Mark the points of one setting that another of them dominates.
+    """Mark the design points of one setting that another of them dominates.
 
     Speedups and energies closer than `COST_TOLERANCE` are equal; every image of top-1 counts.
     """

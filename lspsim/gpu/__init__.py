@@ -1,4 +1,4 @@
-"""GPUs: an execution model, block-sparse kernels, and their measurement. Floor 5.
+"""GPUs: an execution model, block-sparse kernels, and their measurement.
 
 The names below are the model's and need no torch; `lspsim.gpu.kernels` and
 `lspsim.gpu.measure` do. All load on first use.

@@ -1,4 +1,7 @@
-"""Hardware descriptions: schema, checks, presets. Floor 1."""
+"""Hardware descriptions: schema, checks, presets.
+
+Start with `schema` (every field), then `loader` (from a file to a checked description).
+"""
 
 from lspsim.hardware.loader import check_file, load_hardware
 from lspsim.hardware.presets import preset_names

@@ -56,7 +56,7 @@ def read_record(
 
 
 def read_notes(path: str | PathLike[str]) -> dict[str, str]:
-    """Comments that stand behind the values of a file: in the presets, their sources.
+    """Comments behind the values of a file: in the presets, their sources.
 
     Returns
     -------

@@ -49,7 +49,7 @@ Name = Annotated[str, Field(strict=True, min_length=1)]
 
 
 class Array(Record):
-    """One core's systolic array and how it walks tiles."""
+    """One core's systolic array and how it executes tiles."""
 
     rows: Side = Field(description="Processing elements down the array, R", examples=[32])
     cols: Side = Field(description="Processing elements across the array, C", examples=[32])
@@ -171,7 +171,7 @@ class Noc(Record):
 
 
 class Passes(Record):
-    """How often the vector unit goes over a tensor, by kind of operator."""
+    """How often the vector unit passes over a tensor, by kind of operator."""
 
     elementwise: PassCount = Field(
         default=1, description="Passes of add, gelu, relu, silu, scale, copy, pool"

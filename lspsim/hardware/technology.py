@@ -3,7 +3,7 @@
 A technology file (`hw_configs/technology/*.yaml`, schema `lspsim/technology/v1`)
 holds published points and what was derived from them, each with its source and,
 where it is uncertain, its bounds. docs/energy.md explains every value. Off-chip
-memory is no part of it: its energy does not shrink with the node, so it stands in
+memory is no part of it: its energy does not shrink with the node, so it is in
 the hardware file (`memory.dram.energy`).
 """
 

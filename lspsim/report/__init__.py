@@ -1,7 +1,8 @@
-"""What people see of a run: tables, run directories, comparisons, timelines, plots. Floor 4.
+"""Reports of a run: tables, run directories, comparisons, timelines, plots.
 
-Each of them is a tested info object first and a drawing second. Plots load
-matplotlib and live in `lspsim.report.plots`; timelines in `lspsim.report.trace`.
+Each of them is a tested info object first and a drawing second. Start with `summary`
+(the figures of a run) and `run_directory`. Plots load matplotlib and are in
+`lspsim.report.plots`; timelines are in `lspsim.report.trace`.
 """
 
 from lspsim.report.compare import Comparison, compare

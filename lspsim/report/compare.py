@@ -236,7 +236,7 @@ def _spent(layers: Iterable[LayerResult], bucket: str) -> int:
 
 
 def _core_cycle_ns(run: RunSummary) -> float:
-    """Chip time that one core-cycle stands for: 1 / (cores x clock), in ns."""
+    """Chip time of one core-cycle: 1 / (cores x clock), in ns."""
     return 1e9 / (run.clock_hz * run.cores) if run.clock_hz else 0.0
 
 

@@ -1,6 +1,6 @@
-"""`Front`: pruned points by what they gain and what accuracy they keep; its table and CSV.
+"""`Front`: pruned networks by what they gain and what accuracy they keep; its table and CSV.
 
-`lspsim.explore.front` makes it from the records of pruned points; here stand only the
+`lspsim.explore.front` makes it from the records of pruned networks; this module holds only the
 figures, so that tables and plots need to know nothing of pruning.
 """
 
@@ -24,14 +24,14 @@ DENSE = "dense"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What must be equal for two points to be compared.
+    """What must be equal for two design points to be compared.
 
     Attributes
     ----------
     model, data, hardware
         Names.
     dense_cycles, dense_energy_pj
-        What the dense network costs: tells changed hardware under one name apart.
+        What the dense network costs: distinguishes changed hardware under one name.
     images
         Test images behind the dense accuracy.
     """
@@ -68,7 +68,7 @@ class FrontPoint:
     energy_ratio
         Pruned energy per dense energy.
     top1
-        Fraction of images named right; None where it was not measured.
+        Fraction of images classified correctly; None where it was not measured.
     top1_drop_points
         Dense minus pruned top-1, in percentage points.
     kl_nats
@@ -111,7 +111,7 @@ class FrontPoint:
 
     @property
     def method(self) -> str:
-        """What the colours stand for: the score and, where there is one, the compensation."""
+        """What the colours show: the score and, where there is one, the compensation."""
         if self.is_dense:
             return DENSE
         return self.score if self.compensate == "none" else f"{self.score} + {self.compensate}"
@@ -207,7 +207,7 @@ _TELLING = ("speedup", "top-1", "method", "energy", "front", "KL (nats)", "drop"
 def front_table(data: Front) -> FittedTable:
     """Return the points as a table, those on a front in bold.
 
-    What all pruned points have in common stands once, in the title.
+    What all pruned networks have in common is in the title.
     """
     names = [_names(data, point) for point in data.points]
     pruned = [row for row, point in zip(names, data.points, strict=True) if not point.is_dense]

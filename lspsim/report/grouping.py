@@ -18,7 +18,7 @@ class LayerRow:
     """
 
     name: str
-    """`blocks.*.attn.qkv`; the operator's own name when it stands alone."""
+    """`blocks.*.attn.qkv`; the operator's own name when there is only one."""
     members: tuple[str, ...]
     kind: str
     m: int
@@ -46,7 +46,7 @@ class LayerRow:
 
     @property
     def label(self) -> str:
-        """Name, with `x12` where it stands for twelve operators."""
+        """Name, with `x12` for twelve operators."""
         return f"{self.name} x{self.count}" if self.count > 1 else self.name
 
     @property

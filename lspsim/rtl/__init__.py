@@ -1,4 +1,7 @@
-"""The modelled core as SystemVerilog, its test bench, and what it takes to run them. Floor 3."""
+"""The modelled core as SystemVerilog, its test bench, and what it takes to run them.
+
+Start with `parameters` (from hardware to a core), `generate` (its files), `case` (one GEMM).
+"""
 
 from lspsim.rtl.build import Simulator, build_simulator, missing_tools
 from lspsim.rtl.case import Case, CaseResult, lower_case

@@ -164,7 +164,7 @@ class Overheads:
     double_buffering: float
     """The array's second weight registers: arrays of 2x2 with and without them, scaled up."""
     block_list: float
-    """The whole controller that walks the list; a dense core needs part of it, too."""
+    """The whole controller that reads the block list; a dense core needs part of it, too."""
     multiplexers: float
     """Those between the places that X is read from and the ports of its banks."""
     gather: float

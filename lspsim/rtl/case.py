@@ -1,4 +1,4 @@
-"""One GEMM as the lists that the core walks, made from the mask by plain loops.
+"""One GEMM as the block lists that the core reads, made from the mask by plain loops.
 
 This shares nothing with `lspsim.schedule` but the rules of docs/model.md, so that
 comparing the core with the engines checks the schedule, too.

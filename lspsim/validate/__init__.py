@@ -1,4 +1,7 @@
-"""Predictions against published chips and other simulators. Floor 6."""
+"""Predictions against other simulators, RTL, published chips and GPU measurements.
+
+One module per comparison: `scalesim`, `rtl`, `rtl_area`, `chips`, `gpu`.
+"""
 
 from lspsim.validate.chips import ChipReport, validate_chips
 from lspsim.validate.closed_forms import scalesim_counts, scalesim_cycles

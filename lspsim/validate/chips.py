@@ -121,7 +121,7 @@ def fit_clock_fj(hardware: Hardware, power_w: float) -> float:
 
 
 def fitted_chip() -> Hardware:
-    """Return the stand-in for arXiv 2510.14393, on which the free constant is fitted."""
+    """Return the approximation of arXiv 2510.14393, on which the free constant is fitted."""
     return load_hardware("arxiv_2510_14393")
 
 
@@ -137,7 +137,7 @@ def peak_tops(hardware: Hardware) -> float:
 
 
 def vita_hardware(buffers_mib: float) -> Hardware:
-    """Return the stand-in for ViTA with this much buffer in all, shared half and half."""
+    """Return the approximation of ViTA with this much buffer in all, shared half and half."""
     hardware = load_hardware("vita_date2024")
     each = round(buffers_mib * 1024 / hardware.cores / 2)
     size = f"{each} KiB"

@@ -1,6 +1,6 @@
 """SCALE-Sim's cycle and SRAM counts of one GEMM, as closed forms.
 
-Source: SCALE-Sim 3.0.0, 60 runs, which these forms reproduce exactly; it walks the
+Source: SCALE-Sim 3.0.0, 60 runs, which these forms reproduce exactly; it executes the
 folds one after the other ("serial") and charges edge folds for the full array.
 """
 

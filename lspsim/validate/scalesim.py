@@ -1,6 +1,6 @@
 """The simulator against SCALE-Sim 3.0.0, GEMM by GEMM (docs/validation.md).
 
-With `fold_overlap: none` and ideal memory the simulator walks folds as SCALE-Sim does,
+With `fold_overlap: none` and ideal memory the simulator executes folds as SCALE-Sim does,
 and its `cycles_array` must be the closed form, `F P + 2`, where SCALE-Sim prints
 `F P - 1` plus stalls.
 """

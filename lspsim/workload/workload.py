@@ -41,7 +41,7 @@ class Workload:
     cache: dict[object, object] = field(
         default_factory=dict, repr=False, compare=False, hash=False, init=False
     )
-    """Tables that floors above derive from the operators; never part of its value."""
+    """Tables that layers above derive from the operators; never part of its value."""
     shape_cache: dict[object, object] = field(
         default_factory=dict, repr=False, compare=False, hash=False, init=False
     )

@@ -63,7 +63,7 @@ def test_several_chips_are_refused_unless_mixed(run, refused, runs):
 
 def test_bad_directories(refused, runs, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "no pruned point" in refused("front", tmp_path / "empty")
+    assert "no pruned network" in refused("front", tmp_path / "empty")
     assert "no such directory" in refused("front", tmp_path / "nowhere")
     (runs / "edge" / "a" / "prune.json").write_text("{")
     assert "not valid JSON" in refused("front", runs / "edge")

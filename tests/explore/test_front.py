@@ -147,7 +147,7 @@ def test_mixed_settings_are_judged_apart():
 
 
 def test_nothing_to_compare():
-    with pytest.raises(ResultError, match="no pruned point"):
+    with pytest.raises(ResultError, match="no pruned network"):
         front([])
 
 
@@ -183,7 +183,7 @@ def test_points_are_found_at_any_depth_and_once(tmp_path):
 def test_where_no_point_lies(tmp_path):
     put(tmp_path / "a", new_record())
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ResultError, match=r"empty: no pruned point in it or below"):
+    with pytest.raises(ResultError, match=r"empty: no pruned network in it or below"):
         read_records([tmp_path / "a", tmp_path / "empty"])
     with pytest.raises(ResultError, match="no such directory"):
         read_records([tmp_path / "nowhere"])

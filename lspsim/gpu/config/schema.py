@@ -2,7 +2,7 @@
 
 Three small YAML formats, under the rules of the accelerator files (units, sources,
 every mistake at once). The data sheet never changes; parameters are fitted from
-measurements and say from which; a framework is what stands between a model and
+measurements and say from which; a framework is what runs a model as
 its kernels.
 """
 
@@ -168,7 +168,7 @@ class Parameters(Record):
 
 
 class Framework(Record):
-    """What stands between a model and its kernels. Get one with `load_framework`."""
+    """How a framework runs a model as kernels. Get one with `load_framework`."""
 
     schema_: Literal["lspsim/gpu-framework/v1"] = Field(
         alias="schema", description="Version of this format", examples=["lspsim/gpu-framework/v1"]

@@ -73,7 +73,7 @@ class Given:
 
 
 def calibrate(given: Given, start: Parameters) -> Calibration:
-    """Fit what the given measurements tell; the rest stays as in `start`.
+    """Fit what the given measurements determine; the rest stays as in `start`.
 
     Raises
     ------

@@ -53,7 +53,7 @@ def fit_energy(
     parameters
         Say which bytes pass DRAM.
     given
-        GPUs that stand for the shipped ones of their names.
+        GPUs in place of the shipped ones of their names.
 
     Raises
     ------

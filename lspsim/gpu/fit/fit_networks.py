@@ -1,4 +1,4 @@
-"""Fitting what no GEMM table tells: from latencies of whole networks.
+"""Fitting what no GEMM table determines: from latencies of whole networks.
 
 | what | fitted to |
 |---|---|
@@ -65,7 +65,7 @@ def fit_networks(
     start
         Parameters; all but the three fitted ones stay.
     given
-        GPUs that stand for the shipped ones of their names.
+        GPUs in place of the shipped ones of their names.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def fit_overhead(
     parameters
         Others than the GPU's.
     given
-        GPUs that stand for the shipped ones of their names.
+        GPUs in place of the shipped ones of their names.
 
     Raises
     ------
@@ -215,7 +215,7 @@ def fit_sparse(
     framework
         What ran them.
     given
-        GPUs that stand for the shipped ones of their names.
+        GPUs in place of the shipped ones of their names.
 
     Raises
     ------

@@ -46,7 +46,7 @@ def fit_sparse_layers(
     start
         All else stays.
     given
-        GPUs that stand for the shipped ones of their names.
+        GPUs in place of the shipped ones of their names.
 
     Raises
     ------

@@ -62,7 +62,7 @@ class MeasuredRow:
         """What to call it in tables."""
         how = "dense"
         if self.block is not None:
-            how = f"{self.block[0]}x{self.block[1]} {100 * self.sparsity:.0f} % gone"
+            how = f"{self.block[0]}x{self.block[1]} {100 * self.sparsity:.0f} % removed"
         subject = f"{self.model} {self.layer}".strip()
         return f"{subject}, batch {self.batch}, {how}, {self.regime}"
 

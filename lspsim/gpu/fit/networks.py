@@ -17,7 +17,7 @@ from lspsim.workload import Workload
 from lspsim.workload.generate import prunable_names, random_masks
 
 SEED = 0
-"""Of the random masks that stand for pruned layers: SuperBlock's are random, too."""
+"""Of the random masks of pruned layers: SuperBlock's are random, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,9 @@ class NetworkRow:
         """What to call it in tables."""
         if not self.pruned:
             return f"{self.model}, batch {self.batch}"
-        return f"{self.model}, batch {self.batch}, {self.pruned} {100 * self.sparsity:.0f} % gone"
+        return (
+            f"{self.model}, batch {self.batch}, {self.pruned} {100 * self.sparsity:.0f} % removed"
+        )
 
 
 @cache
@@ -116,7 +118,7 @@ def predict_row(
     parameters, framework
         Others than the shipped ones of its GPU and framework.
     given
-        GPUs that stand for the shipped ones of their names.
+        GPUs in place of the shipped ones of their names.
     """
     model = GpuModel(gpu_named(row.gpu, given), row.dtype, parameters)
     workload = workload_of(row.model, row.batch, row.block, row.sparsity)

@@ -1,4 +1,4 @@
-"""`Campaign`: points one after the other, each on the disk before the next."""
+"""`Campaign`: measurement after measurement, each on the disk before the next."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ class Campaign:
             failures = failures + 1 if rows[-1]["status"] == "failed" else 0
             if failures == _MOST_FAILURES:
                 raise LspsimError(
-                    f"{failures} points failed one after the other, the last with: "
-                    f"{rows[-1]['error']}; finished rows are in {self.store.path}; start again, "
-                    "it goes on there"
+                    f"{failures} measurements failed one after the other, the last with: "
+                    f"{rows[-1]['error']}; finished rows are in {self.store.path}; run the "
+                    "same command again to go on"
                 )
         return outcome
 
@@ -117,11 +117,11 @@ class Campaign:
         except RuntimeError as error:
             raise LspsimError(
                 f"the device is out of order after {point.label}: {_first_line(error)}; finished "
-                f"rows are in {self.store.path}; start again, it goes on there"
+                f"rows are in {self.store.path}; run the same command again to go on"
             ) from error
 
     def _finished(self, point: Point) -> bool:
-        """Whether a row stands; one of lasting load without energy does until there is a meter."""
+        """Whether a row is final; one of sustained load lacks energy until there is a meter."""
         row = self.store.final(self.key(point))
         if row is None:
             return False

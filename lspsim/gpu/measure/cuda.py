@@ -1,4 +1,4 @@
-"""A CUDA GPU: graphs, events, and what NVML tells. No setting is ever changed."""
+"""A CUDA GPU: graphs, events, and what NVML reports. No setting is ever changed."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class CudaDevice:
         return float(start.elapsed_time(end)) / 1000  # milliseconds
 
     def state(self) -> dict[str, Any]:
-        """Return what NVML tells now."""
+        """Return what NVML reports now."""
         return self._nvml.state() if self._nvml is not None else {}
 
     def description(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class CudaDevice:
 
 
 def _wait_for_tick(meter: Meter, clock: Clock) -> None:
-    """Raise `LspsimError` unless the counter moves: some virtual machines' stand still."""
+    """Raise `LspsimError` unless the counter moves: some virtual machines' do not."""
     begun, before = clock.now_s(), meter.energy_j()
     while meter.energy_j() == before:
         if clock.now_s() - begun > _TICK_S:

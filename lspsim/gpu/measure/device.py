@@ -56,7 +56,7 @@ class Device(Protocol):
         """Run work and return how long the device took."""
 
     def state(self) -> dict[str, Any]:
-        """Return clocks, temperature and what slows the device down, as far as it tells."""
+        """Return clocks, temperature and what slows the device down, as far as it reports them."""
 
     def description(self) -> dict[str, Any]:
         """Return what stays the same during a run: driver, versions, limits."""

@@ -1,4 +1,4 @@
-"""What NVIDIA's management library tells about a GPU; it is only ever read."""
+"""What NVIDIA's management library reports of a GPU; it is only ever read."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Nvml:
         return float(spent) / 1000
 
     def state(self) -> dict[str, Any]:
-        """Return clocks, temperature, power and slowdowns; None is what it does not tell."""
+        """Return clocks, temperature, power and slowdowns; None is what it does not report."""
         nvml, handle = self._library, self._handle
         reasons = self._ask(lambda: _reasons(nvml)(handle))
         watts = self._ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))

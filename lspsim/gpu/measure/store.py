@@ -72,8 +72,8 @@ class Store:
                 os.fsync(file.fileno())
         except OSError as error:
             raise ResultError(
-                f"{self.path}: cannot be written: {error.strerror or error}; make room, or name "
-                "another file with --out; what is there stays"
+                f"{self.path}: cannot be written: {error.strerror or error}; free disk space, or "
+                "name another file with --out; finished rows stay"
             ) from error
         self.rows.append(row)
         if row["status"] in FINAL:

@@ -118,7 +118,7 @@ def sustained(device: Device, work: Work, plan: Plan, random: Random) -> Sustain
     Raises
     ------
     LspsimError
-        When the counter stands still.
+        When the counter does not move.
     """
     chunk_s = CHUNK_S
     if device.meter is not None:
@@ -147,7 +147,7 @@ def idle_power_w(device: Device, meter: Meter, seconds: float) -> float:
     Raises
     ------
     LspsimError
-        When the counter stands still.
+        When the counter does not move.
     """
     clock = device.clock
 

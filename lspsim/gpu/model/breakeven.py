@@ -24,7 +24,7 @@ class BreakEven:
     m: int
     n: int
     k: int
-    """0 where it stands for several shapes."""
+    """0 where it is of several shapes."""
     batch: int
     block: Block
     sparsity: float | None

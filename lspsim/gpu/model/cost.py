@@ -60,7 +60,7 @@ class GpuCost:
     def marginal(self, workload: Workload) -> dict[str, Marginal]:
         """Return what each kept block costs.
 
-        A layer that runs dense saves nothing when one of its blocks goes. In a layer that
+        A layer that runs dense saves nothing when one of its blocks is removed. In a layer that
         runs block-sparse, the time above that of an empty mask is shared out: what is
         memory time over all kept blocks alike, what is compute time over the block-rows by
         the waves that they lead (see `makespan`), so that only long rows cost time. The

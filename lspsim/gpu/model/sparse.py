@@ -1,4 +1,4 @@
-"""Block-sparse GEMM: torch's Triton kernel over BSR weights, and what goes with it.
+"""Block-sparse GEMM: torch's Triton kernel over BSR weights, and its padding.
 
 `torch.sparse._triton_ops.bsr_dense_addmm` starts one thread block per block-row of W and
 tile of tokens, which loops over the kept blocks of its row:

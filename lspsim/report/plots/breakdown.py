@@ -97,7 +97,7 @@ def energy_of(row: LayerRow) -> float:
 
 
 def bar_label(row: LayerRow) -> str:
-    """Return a row's label for an axis: the repeated prefix gone, `12 x attn.qkv`."""
+    """Return a row's label for an axis: without the repeated prefix, `12 x attn.qkv`."""
     if row.count == 1:
         return row.name
     prefix, _, suffix = row.name.rpartition("*.")

@@ -12,7 +12,7 @@ from lspsim.report.plots import palette
 from lspsim.report.plots.canvas import FONT, INK, SMALL, axes_for, quiet
 
 NEVER = 1.06
-"""Where points stand that no sparsity brings."""
+"""Where a batch is drawn at which no sparsity pays."""
 
 
 def draw_break_evens(
@@ -21,7 +21,7 @@ def draw_break_evens(
     title: str = "",
     ax: Axes | None = None,
 ) -> tuple[Figure, Axes]:
-    """Draw the least sparsity at which blocks pay; what never pays stands above 100 %.
+    """Draw the least sparsity at which blocks pay; what never pays is drawn above 100 %.
 
     Parameters
     ----------

@@ -83,8 +83,8 @@ class MaskGrid:
 def mask_grid(workload: Workload) -> MaskGrid:
     """Return one line per kind of layer, one thumbnail per block of the network.
 
-    All thumbnails stand upright or all lie flat, whichever makes the picture squarer;
-    a weight that has to be turned for that is transposed, and its line's label says so.
+    All thumbnails are upright or all are flat, whichever makes the picture squarer;
+    a weight of the other kind is transposed, and its line's label says so.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ class RooflinePoint:
 
     name: str
     type: str
-    """Name without the block's number: what the colours stand for."""
+    """Name without the block's number: what the colours show."""
     macs_per_byte: float
     """Executed MACs per DRAM byte read or written; inf when nothing is moved."""
     macs_per_cycle: float
@@ -113,7 +113,7 @@ def roofline(run: RunSummary, hardware: Hardware) -> Roofline:
 def draw_roofline(data: Roofline, *, ax: Axes | None = None) -> tuple[Figure, Axes]:
     """Draw roofs as lines and one dot per GEMM, coloured by type.
 
-    GEMMs that move nothing through DRAM stand at the right edge.
+    GEMMs that move nothing through DRAM are at the right edge.
 
     Parameters
     ----------

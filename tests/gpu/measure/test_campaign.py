@@ -176,7 +176,7 @@ def test_a_device_out_of_order_ends_the_run(path, networks, monkeypatch):
 
     monkeypatch.setattr(running.bench, "prepare", broken)
     points = [Point("model", MODEL, batch, "burst") for batch in range(1, 9)]
-    with pytest.raises(LspsimError, match=r"3 points failed .*illegal memory access"):
+    with pytest.raises(LspsimError, match=r"3 measurements failed .*illegal memory access"):
         running.run(points)
     rows = read_rows(path)
     assert [row["status"] for row in rows] == ["failed"] * 3

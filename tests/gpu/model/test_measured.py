@@ -79,7 +79,7 @@ def test_rows_that_are_no_result_are_skipped(tmp_path):
     assert (dense.gpu, dense.block, dense.m) == ("h200", None, 197 * 64)
     assert (sparse.block, sparse.sparsity) == ((32, 32), 0.5)
     assert len(dense_table([dense, sparse], "m")) == 1
-    assert "32x32 50 % gone" in sparse.label
+    assert "32x32 50 % removed" in sparse.label
 
 
 @pytest.mark.parametrize(
