@@ -11,6 +11,7 @@ import nbformat
 from nbformat import NotebookNode
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+TABLE = re.compile(r"<table.*</table>", re.DOTALL)
 MAGIC = re.compile(r"^%.*\n?", re.MULTILINE)
 
 
@@ -51,8 +52,7 @@ def _output(output: NotebookNode, name: str, pictures: dict[str, bytes]) -> str:
     if "image/png" in data:
         pictures[name] = base64.b64decode(data["image/png"])
         return f"![Output of the cell above]({name})"
-    if "text/html" in data and "<table" in data["text/html"]:
-        table = data["text/html"]
-        return table[table.index("<table") : table.index("</table>") + len("</table>")]
+    if "<table" in (page := data.get("text/html", "")):
+        return re.sub("<table[^>]*>", "<table>", TABLE.search(page)[0])  # the site's own style
     text = output.get("text", data.get("text/plain", ""))
     return f"```text\n{ESCAPES.sub('', text).rstrip()}\n```" if text.strip() else ""
