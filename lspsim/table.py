@@ -1,6 +1,6 @@
 """`FittedTable`: a terminal table that leaves out whole columns rather than cutting cells.
 
-Floor 0: it knows nothing but rich, so that commands that only list things stay quick.
+It imports nothing but rich, so that commands that only list things stay quick.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`couple`: let the allocation know which blocks died with others."""
+"""`couple`: let the allocation know which blocks are dead because of others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def couple(
     masks: Masks,
     met: Callable[[Masks], bool] | None = None,
 ) -> tuple[dict[str, tuple[LayerCurve, ...]], int]:
-    """Return curves on which everything that belongs to a dead unit goes first, at no loss.
+    """Return curves on which everything that belongs to a dead unit is removed first, at no loss.
 
     That is the blocks which are free because a unit is dead, and those whose
     removal killed it: to take one of the latter back would revive nothing. What those

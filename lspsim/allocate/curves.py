@@ -89,7 +89,7 @@ class LayerCurve:
         return self.grid[0] * self.grid[1]
 
     def mask(self, removed: int) -> BlockMask:
-        """Return the mask after the first `removed` blocks are gone."""
+        """Return the mask after the first `removed` blocks are removed."""
         if not 0 <= removed <= self.blocks:
             raise LspsimError(f"curve {self.name!r}: cannot remove {removed} of {self.blocks}")
         keep = np.ones(self.blocks, np.bool_)

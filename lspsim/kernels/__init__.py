@@ -1,3 +1,3 @@
-"""Numba kernels on plain arrays. Floor 0."""
+"""Numba kernels on plain arrays."""
 
 from lspsim.kernels import compilation as compilation  # listens from the first kernel on

@@ -1,4 +1,4 @@
-"""From timm and torch models to workloads, and from weights to masks. Floor 4.
+"""From timm and torch models to workloads, and from weights to masks.
 
 Nothing here imports torch before it is needed: names are resolved on first use.
 """

@@ -78,7 +78,7 @@ def load_model(
 
 
 def class_count(name: str, state: Mapping[str, torch.Tensor]) -> int:
-    """Return how many classes the weights of a model tell apart; 0 without a classifier.
+    """Return how many classes the weights of a model have; 0 without a classifier.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ Advance = Callable[[Any, Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """One step of the walk: a transformer block, or what stands between blocks.
+    """One step of the walk: a transformer block, or what is between blocks.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Share of images that a model names right."""
+"""Share of images that a model classifies correctly."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from lspsim.workload.mask_io import load_masks
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PrunedModel:
-    """A pruned point in memory."""
+    """A pruned network in memory."""
 
     model: nn.Module
     masks: Mapping[str, BlockMask]
@@ -36,7 +36,7 @@ def load_point(directory: Path) -> PrunedModel:
     Raises
     ------
     ResultError
-        When it is no pruned point, or its weights are not zero where a mask removed
+        When it is no pruned network, or its weights are not zero where a mask removed
         them.
     ModelError
         When the model cannot be built, or its weights do not fit.

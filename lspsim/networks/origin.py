@@ -33,7 +33,7 @@ def weights_record(
 
 
 def dense_of(record: PointRecord) -> nn.Module:
-    """Load the dense model that a point was pruned from.
+    """Load the dense model that a network was pruned from.
 
     Raises
     ------

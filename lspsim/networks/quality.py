@@ -18,12 +18,12 @@ class Quality:
     """What a model does on labelled images, beside a reference model."""
 
     top1: float
-    """Share of images named right, in [0, 1]."""
+    """Share of images classified correctly, in [0, 1]."""
     kl_nats: float
     """Mean over images of KL(reference || model) of the class distributions."""
     images: int
     lost: int
-    """Images that the reference names right and the model wrong."""
+    """Images that only the reference classifies correctly."""
     won: int
     """The other way round."""
 

@@ -1,4 +1,4 @@
-"""A pruned point on disk: what was asked for, what came out, and the network itself.
+"""A pruned network on disk: what was asked for, what came out, and the network itself.
 
 | file | content |
 |---|---|
@@ -63,7 +63,7 @@ class Measured:
     macs
         Multiply-accumulates with kept weights, attention's included.
     top1
-        Fraction of images named right; None where the images have no labels.
+        Fraction of images classified correctly; None where the images have no labels.
     kl_nats
         Mean KL divergence from the dense network's predictions, per image; None where
         it was not measured. Rounding can make it slightly negative.
@@ -96,7 +96,7 @@ class AllocationRecord:
         `loss - bound`; None where the curves are not in nats.
     multipliers
         Price of each budget ("cycles", ...): estimated loss per unit of cost. The paper's
-        lambda and beta stand here under these names.
+        lambda and beta are here under these names.
     unit
         Unit of the curves, hence of `loss` and `bound`: "nats" per image, or what the score
         measures ("weight", "output").
@@ -119,7 +119,7 @@ class PointRecord:
     schema
         Version of the format.
     label
-        What to call the point ("cycles=0.5").
+        What to call the network ("cycles=0.5").
     model, data, hardware
         Names, as the command took them.
     block
@@ -183,7 +183,7 @@ def write_point(
     permutations: Mapping[str, NDArray[np.int64]] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write a pruned point, whole or not at all.
+    """Write a pruned network, whole or not at all.
 
     Parameters
     ----------
@@ -198,7 +198,7 @@ def write_point(
     permutations
         By name, the old number of each new channel; kept for the record.
     overwrite
-        Replace an existing point. Anything else is never replaced.
+        Replace an existing network. Anything else is never replaced.
 
     Returns
     -------
@@ -223,7 +223,7 @@ def write_point(
 
 
 def read_point(directory: Path) -> PointRecord:
-    """Read the record of a point; the weights and masks beside it are not opened.
+    """Read the record of a pruned network; the weights and masks beside it are not opened.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def read_point(directory: Path) -> PointRecord:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ResultError(
-            f"{directory}: not a pruned point (it has no {RECORD}); give a directory that "
+            f"{directory}: not a pruned network (it has no {RECORD}); give a directory that "
             "`lspsim prune --out` wrote"
         ) from None
     except OSError as error:
@@ -265,7 +265,7 @@ def read_point(directory: Path) -> PointRecord:
 
 
 def record_beside(path: Path) -> PointRecord | None:
-    """Return the record of the point that a file lies in; None where it lies in none.
+    """Return the record of the pruned network that a file belongs to; None without one.
 
     Raises
     ------
@@ -276,7 +276,7 @@ def record_beside(path: Path) -> PointRecord | None:
 
 
 def read_permutations(directory: Path) -> dict[str, NDArray[np.int64]]:
-    """Read what a point says was permuted; nothing where it says nothing.
+    """Read which channels were permuted; nothing where none were.
 
     Raises
     ------
@@ -321,7 +321,7 @@ def _words(error: ErrorDetails) -> str:
 
 
 def check_free(path: Path, overwrite: bool = False) -> None:
-    """Refuse a place for a point unless it is free, empty, or a point that may be replaced.
+    """Refuse a place unless it is free, empty, or a pruned network that may be replaced.
 
     Raises
     ------
@@ -331,16 +331,17 @@ def check_free(path: Path, overwrite: bool = False) -> None:
     if not path.exists() and not path.is_symlink():
         return
     if not path.is_dir():
-        raise ResultError(f"cannot write the point {path}: a file is there; name another")
+        raise ResultError(f"cannot write the pruned network {path}: a file is there; name another")
     names = {entry.name for entry in path.iterdir()}
     if foreign := sorted(names - set(CONTENT)):
         raise ResultError(
-            f"cannot write the point {path}: it also holds {', '.join(foreign)}, which would be "
-            "lost; name a new directory"
+            f"cannot write the pruned network {path}: it also holds {', '.join(foreign)}, which "
+            "would be lost; name a new directory"
         )
     if names and not overwrite:
         raise ResultError(
-            f"the point {path} exists; name a new one or remove it (in Python: overwrite=True)"
+            f"the pruned network {path} exists; name a new one or remove it "
+            "(in Python: overwrite=True)"
         )
 
 
@@ -358,6 +359,6 @@ def _write_weights(path: Path, state: Mapping[str, torch.Tensor], directory: Pat
         save_file(tensors, path, metadata={"format": "pt"})
     except SafetensorError as error:  # how it reports a full disk
         raise ResultError(
-            f"cannot write the weights of the point {directory}: {error}; choose a place with "
-            "enough free space"
+            f"cannot write the weights of the pruned network {directory}: {error}; choose "
+            "a place with enough free space"
         ) from error

@@ -38,7 +38,7 @@ from lspsim.workload import BlockMask, Workload
 from lspsim.workload.generate import prunable_names
 
 COUPLING_ROUNDS = 5
-"""Most reallocations after units have died (they settle in two or three)."""
+"""Most reallocations for dead units (they settle in two or three)."""
 
 CORRECTION_IMAGES = 32
 """Images on which curves are corrected by measured KL."""
@@ -299,7 +299,7 @@ def prune(
             if freed == 0:
                 break
             coupled += freed
-            say(f"dead units: {freed} blocks for free, allocating again")
+            say(f"dead units: {freed} blocks at no loss, allocating again")
             outcome = allocate(curves)
     say("compensating")
     done = make_up(prepared, outcome.masks, batch_size)

@@ -58,14 +58,14 @@ class PruneRecipe:
         Relative to the mean diagonal of each layer's Gram.
     basis
         In which weights are cut into blocks: "own", the model's; "permute" sorts the
-        channels of MLPs and heads; "rotate" turns those of heads and of the residual
+        channels of MLPs and heads; "rotate" rotates those of heads and of the residual
         stream as well (docs/decisions/0007); "auto": whichever of the last two does better
         on calibration images held out (`Study.prepare`). Default: "rotate" with `full`,
         else "own".
     couple
-        Whether blocks of units that died go for free. Default: with `full`.
+        Whether blocks that only served dead units are removed at no loss. Default: with `full`.
     losses
-        What an order of blocks is said to cost: "score", what the score adds up to;
+        What a ranking of blocks is said to cost: "score", what the score adds up to;
         "refit", the output error that is left once a layer is refitted alone, in nats.
         Default: "refit" where a score out of `ORDER_ONLY` is to share sparsity between
         layers, and with `full` for all scores but block-OBS, which measures that error

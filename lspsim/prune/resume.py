@@ -1,4 +1,4 @@
-"""Whether a point that is there already answers the question that is asked."""
+"""Whether a finished network is the one that a command asks for."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from lspsim.prune.study import Study, hardware_values
 
 
 def differences(record: PointRecord, study: Study, recipe: PruneRecipe) -> list[str]:
-    """Return in words what a finished point has other than `study` and `recipe` ask for.
+    """Return in words what a finished network has other than `study` and `recipe` ask for.
 
-    Block, score, allocation, compensation and budgets are not compared: a point's directory
+    Block, score, allocation, compensation and budgets are not compared: a network's directory
     is named after them.
 
     Parameters
     ----------
     record
-        Of the finished point.
+        Of the finished network.
     study, recipe
         What is asked for now.
 
     Returns
     -------
-    Nothing where the point is the one that would be made.
+    Nothing where the network is the one that would be made.
     """
     origin = record.provenance
     basis = "auto" if origin.get("held_out_kl") else origin.get("basis")

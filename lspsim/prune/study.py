@@ -1,4 +1,4 @@
-"""`Study`: one model, one chip, one data set; and the pruned points made of them."""
+"""`Study`: one model, one chip, one data set; and the pruned networks made of them."""
 
 from __future__ import annotations
 

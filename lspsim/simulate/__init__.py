@@ -1,4 +1,7 @@
-"""Engines, energy and results. Floor 3."""
+"""Engines, energy and results.
+
+Start with `simulate` (the entry), `result`, then the engines `event`, `analytic`, `reference`.
+"""
 
 from lspsim.simulate.result import LayerResult, SimulationResult, Totals
 from lspsim.simulate.simulate import simulate

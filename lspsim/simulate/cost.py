@@ -51,7 +51,7 @@ class Cost(NamedTuple):
 
 
 class Marginal(NamedTuple):
-    """What the kept blocks of one layer cost; 0 where a block is already gone."""
+    """What the kept blocks of one layer cost; 0 where a block is already removed."""
 
     cycles: FloatArray
     """`[block rows, block columns]`."""
@@ -174,9 +174,9 @@ class SimulatorCost:
 
 
 class ProportionalCost:
-    """The proxy of LPViT: every cost falls with the count of surviving blocks.
+    """The proxy of LPViT: every cost falls with the count of kept blocks.
 
-    LPViT's power term counts surviving blocks times input rows per array row
+    LPViT's power term counts kept blocks times input rows per array row
     (Xu et al., ECCV 2024, arXiv 2407.02068): up to a factor, the MACs of the kept
     weights. It knows nothing of memory, cores or tiles; the simulator is measured
     against it.
@@ -191,7 +191,7 @@ class ProportionalCost:
         self.dense = dense
 
     def cost(self, workload: Workload) -> Cost:
-        """Return the dense cost times the fraction of MACs that survive."""
+        """Return the dense cost times the fraction of MACs that are kept."""
         kept = workload.macs_kept
         fraction = kept / workload.macs_dense
         cycles, energy, latency, _ = (fraction * value for value in self.dense)
@@ -266,7 +266,7 @@ class _Units:
 
     @property
     def tiles(self) -> FloatArray:
-        """Tiles that a unit stands for: 1, or its part of a gathered column's."""
+        """Tiles of a unit: 1, or its part of a gathered column's."""
         if not self.gathered:
             return self.live.astype(np.float64)
         column = self.height.sum(axis=1, keepdims=True)

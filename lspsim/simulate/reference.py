@@ -1,6 +1,6 @@
-"""The slow, obvious engine: SimPy processes that play a `Program` as docs/model.md tells it.
+"""The slow, obvious engine: SimPy processes that play a `Program` as docs/model.md defines it.
 
-It shares nothing with the fast engine but the `Program`, and stands behind it as
+It shares nothing with the fast engine but the `Program`, and checks it as
 an oracle. Read it beside docs/model.md, section "Programs": the names are the same.
 Every core runs, through the whole program, one process that fetches weight tiles
 and one that streams activations; and per segment the array, the vector unit and the

@@ -18,7 +18,7 @@ class Target:
     digest
         Changes when anything does that costs depend on.
     cost
-        Tells what masks cost; used in the loop, and to decide.
+        Says what masks cost; used in the loop, and to decide.
     """
 
     name: str

@@ -25,7 +25,7 @@ CURVE_IMAGES = 1024
 """Validation images that are looked at before the first epoch and after each."""
 
 KL, TOP1 = "validation_kl_nats", "validation"
-"""What is measured on them: mean KL(dense || pruned) per image, and the share named right."""
+"""What is measured on them: mean KL(dense || pruned) per image, and the share that is right."""
 
 
 @dataclass(frozen=True, slots=True)

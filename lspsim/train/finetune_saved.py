@@ -1,4 +1,4 @@
-"""`finetune_point`: a pruned point, distilled, as a point of its own."""
+"""`finetune_point`: a pruned network, distilled, as one of its own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def finetune_point(
     Raises
     ------
     ResultError
-        When `point` is no pruned point, or `out` cannot be written.
+        When `point` is no pruned network, or `out` cannot be written.
     ModelError
         When its model or data cannot be loaded.
     """

@@ -114,7 +114,7 @@ PRESETS: Mapping[str, TrainConfig] = {
         epoch_images=8192,
     ),
 }
-"""What `lspsim train NAME` does unless told otherwise; the shipped models are its results."""
+"""What `lspsim train NAME` does by default; the shipped models are its results."""
 
 
 def preset(dataset: str) -> TrainConfig:
@@ -393,5 +393,5 @@ def _write(weights: Path, card_file: Path, model: nn.Module, card: dict[str, Any
     except OSError as error:
         raise ModelError(
             f"{weights.parent}: the trained model cannot be written: {error.strerror}; "
-            "its state is kept: run the same command again once there is room"
+            "its state is kept: run the same command again once there is disk space"
         ) from error

@@ -29,7 +29,7 @@ def write_state(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise ModelError(
             f"{path}: the state of the run cannot be written: {reason}; what was written before "
-            "is kept, so the run can be resumed once there is room"
+            "is kept, so the run can be resumed once there is disk space"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Dead coupling: blocks that cost nothing because of blocks that are gone already.
+"""Dead coupling: blocks that cost nothing because of blocks that are removed already.
 
 - A hidden unit whose fc2 column is all removed is read by nobody: its fc1 row
   is free. A unit whose fc1 row is all removed is constant: its fc2 column only
@@ -7,7 +7,7 @@
   constant value channel leaves attention constant.
 - A key channel whose row is removed is constant. It adds one number per query
   to all scores, which softmax does not see: the query channel is free. (Not
-  conversely: a constant query channel still tells keys apart by its bias. And
+  conversely: a constant query channel still distinguishes keys by its bias. And
   not under QK normalisation, which mixes the channels of a head.)
 """
 

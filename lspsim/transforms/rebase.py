@@ -42,7 +42,7 @@ def rebase(
     heads
         What to do with value and query/key channels.
     residual
-        Whether to turn the residual stream (see `residual_obstacle`).
+        Whether to rotate the residual stream (see `residual_obstacle`).
     damping
         Of the removal orders.
 
@@ -55,7 +55,7 @@ def rebase(
     LspsimError
         When statistics are missing, or `heads` is none of the known.
     ModelError
-        When the residual stream of this model cannot be turned.
+        When the residual stream of this model cannot be rotated.
     """
     if heads not in get_args(Heads):
         raise LspsimError(f"heads {heads!r} is not known; choose one of {get_args(Heads)}")

@@ -1,9 +1,9 @@
 """Residual rotation: one basis for the stream that all blocks read and write.
 
-Weights next to the residual stream may be turned by an orthogonal matrix
+Weights next to the residual stream may be rotated by an orthogonal matrix
 without changing the network as long as the normalisation does not notice
 (SliceGPT, Ashkboos et al. 2024, for RMSNorm). LayerNorm subtracts the mean over
-channels, so it notices unless the turn keeps the vector of ones; then mean and
+channels, so it notices unless the rotation keeps the vector of ones; then mean and
 variance over channels are what they were. There is enough freedom: any
 orthonormal basis of the plane orthogonal to it can be reached up to a
 reflection that moves only 1/width of the variance.
@@ -29,7 +29,7 @@ from lspsim.transforms.permute import InputStatistics
 
 
 def rotate_residual(model: nn.Module, statistics: Mapping[str, InputStatistics]) -> nn.Module:
-    """Return a copy of a ViT with its residual stream turned; same function.
+    """Return a copy of a ViT with its residual stream rotated; same function.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def rotate_residual(model: nn.Module, statistics: Mapping[str, InputStatistics])
             covariance += reader_covariance(statistics[path], norm)
     fold_norms(result)
     turn_residual(result, basis_with_ones(covariance))
-    turned: nn.Module = result
-    return turned
+    rotated: nn.Module = result
+    return rotated
 
 
 def reader_covariance(found: InputStatistics, norm: nn.Module) -> Tensor:
@@ -170,12 +170,12 @@ def _last_norm(vit: Any) -> Any:
 
 
 def residual_obstacle(model: nn.Module) -> str:
-    """Return why the residual stream of `model` cannot be turned; "" where it can."""
+    """Return why the residual stream of `model` cannot be rotated; "" where it can."""
     vit: Any = model
     if not is_vit(model):
         return f"{type(model).__name__} is not timm's VisionTransformer"
     if vit.global_pool not in ("token", "avg") or vit.attn_pool is not None:
-        return f"pooling {vit.global_pool!r} does not turn with the stream"
+        return f"pooling {vit.global_pool!r} does not rotate with the stream"
     if not isinstance(vit.norm_pre, nn.Identity):
         return "it has a norm before the first block"
     if isinstance(vit.norm, nn.Identity) == isinstance(vit.fc_norm, nn.Identity):

@@ -33,11 +33,11 @@ def test_a_campaign_and_its_second_run(run, tmp_path):
     assert "no energy: a CPU has no energy counter" in first.err
     assert f"cpu, torch {torch.__version__}, " in first.err
     assert " s  lspsim/deit_digits blocks.1.mlp.fc2, batch 1, 32x32 50% removed" in first.err
-    assert "7 points measured, 0 finished before" in first.err
+    assert "7 cases measured, 0 finished before" in first.err
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert {row["kind"] for row in rows} == {"cpu-layer", "cpu-model"}
     again = run(*TINY, "--quick", "--out", out, "--format", "json")
-    assert "0 points measured, 7 finished before" in again.err
+    assert "0 cases measured, 7 finished before" in again.err
     data = json.loads(again.out)
     assert data["schema"] == "lspsim/gpu-measure/v1"
     assert [row["key"] for row in data["rows"]] == [row["key"] for row in rows]
@@ -61,7 +61,7 @@ def test_no_time_at_all(run, tmp_path):
     out = tmp_path / "rows.jsonl"
     answer = run(*TINY, "--minutes", "0", "--out", out)
     assert answer.code == 0
-    assert "0 points measured, 0 finished before, 7 did not fit into the time" in answer.err
+    assert "0 cases measured, 0 finished before, 7 did not fit into the time" in answer.err
     assert not out.exists()
 
 
@@ -96,7 +96,7 @@ def test_what_went_wrong_ends_with_an_error(run, tmp_path, monkeypatch):
     answer = run(*TINY, "--parts", "layers", "--out", tmp_path / "rows.jsonl")
     assert answer.code == 2
     assert "incorrect" in answer.out
-    assert "4 points could not be measured" in answer.message
+    assert "4 cases could not be measured" in answer.message
     assert "it is wrong" in answer.message
 
 

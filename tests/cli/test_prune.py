@@ -282,4 +282,4 @@ def test_finetune_holds_the_masks(run, refused, words, tmp_path):
         *tune, tmp_path / "none", "--learning-rate", "0"
     )
     assert "exists" in refused(*tune, out)
-    assert "not a pruned point" in refused("finetune", tmp_path, "--out", tmp_path / "new")
+    assert "not a pruned network" in refused("finetune", tmp_path, "--out", tmp_path / "new")

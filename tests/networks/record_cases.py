@@ -1,4 +1,4 @@
-"""Made-up records of pruned points."""
+"""Made-up records of pruned networks."""
 
 from lspsim.networks.record import AllocationRecord, Measured, PointRecord
 

@@ -147,7 +147,7 @@ def test_a_damaged_record_is_refused(tmp_path, content):
 
 
 def test_what_is_no_point_is_refused(tmp_path):
-    with pytest.raises(ResultError, match=r"not a pruned point \(it has no prune\.json\)"):
+    with pytest.raises(ResultError, match=r"not a pruned network \(it has no prune\.json\)"):
         read_point(tmp_path)
     with pytest.raises(ResultError, match="no such directory"):
         read_point(tmp_path / "nowhere")

@@ -81,7 +81,7 @@ def test_a_taken_place_is_refused_before_any_work(place, tmp_path, monkeypatch) 
         finetune_point(place, tmp_path, QUICK)
     with pytest.raises(ResultError, match="exists"):
         finetune_point(place, place, QUICK)
-    with pytest.raises(ResultError, match="not a pruned point"):
+    with pytest.raises(ResultError, match="not a pruned network"):
         finetune_point(tmp_path, tmp_path / "out", QUICK)
 
 

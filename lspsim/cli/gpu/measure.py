@@ -44,13 +44,13 @@ def measure(
         bool,
         typer.Option(
             "--quick",
-            help=f"The headline points, in at most {QUICK_MINUTES:g} minutes.",
+            help=f"The headline cases, in at most {QUICK_MINUTES:g} minutes.",
         ),
     ] = False,
     minutes: Annotated[
         float | None,
         typer.Option(
-            min=0.0, help="Stop between points before so many are over.", show_default=False
+            min=0.0, help="Stop between two cases before so many are over.", show_default=False
         ),
     ] = None,
     device: Annotated[
@@ -103,7 +103,7 @@ def measure(
         int | None,
         typer.Option(
             min=0,
-            help="Points of sustained load, about half a minute each; default: 15, of --quick "
+            help="Cases of sustained load, about half a minute each; default: 15, of --quick "
             f"{_QUICK_ENERGY}.",
             show_default=False,
         ),
@@ -112,7 +112,7 @@ def measure(
         Path | None,
         typer.Option(
             metavar="FILE.npz|DIR",
-            help="Also measure the first network with these masks, or those of a pruned point.",
+            help="Also measure the first network with these masks, or those of a pruned network.",
             show_default=False,
         ),
     ] = None,
@@ -120,7 +120,7 @@ def measure(
         Path | None,
         typer.Option(
             metavar="FILE|DIR",
-            help="Weights of the first network; a pruned point brings its masks, too, and of a "
+            help="Weights of the first network; a pruned network brings its masks, too, and of a "
             "file all-zero blocks (of the first --block) are a mask, where --masks is not given.",
             show_default=False,
         ),
@@ -139,9 +139,9 @@ def measure(
     seed: Annotated[int, typer.Option(min=0, help="Of weights, masks and images.")] = 0,
     fmt: FormatOption = "table",
 ) -> None:
-    """Measure latency and energy on this machine's GPU, most valuable points first.
+    """Measure latency and energy on this machine's GPU, most valuable cases first.
 
-    Each point is first compared with the masked dense product; what is wrong is not timed.
+    Each case is first compared with the masked dense product; what is wrong is not timed.
     No setting of the GPU is changed. Ctrl-C keeps what is finished. Without trained weights
     and masks (--checkpoint, --masks), both are drawn from the seed.
 
@@ -247,7 +247,7 @@ def _device(name: Device, energy: bool) -> MeasuredDevice:
 def _show(
     store: Store, campaign: Any, points: Sequence[Point], outcome: Outcome, fmt: Format
 ) -> None:
-    """Print the finished rows of these points, and what became of the run."""
+    """Print the finished rows of these cases, and how the run ended."""
     from lspsim.cli.shared.output import print_json, print_rich, print_rows
     from lspsim.gpu.measure.table import flat, measurement_table
 
@@ -262,7 +262,7 @@ def _show(
         print_rich(measurement_table(rows))
     more = f", {outcome.postponed} did not fit into the time" if outcome.postponed else ""
     typer.echo(
-        f"{outcome.measured} points measured, {outcome.done_before} finished before{more}; "
+        f"{outcome.measured} cases measured, {outcome.done_before} finished before{more}; "
         f"rows in {store.path}",
         err=True,
     )
@@ -273,8 +273,7 @@ def _show(
     bad = [row for row in outcome.rows if row["status"] in ("failed", "incorrect")]
     if bad:
         raise LspsimError(
-            f"{len(bad)} points could not be measured; the first: {bad[0]['key']}: "
-            f"{bad[0]['error']}"
+            f"{len(bad)} cases could not be measured; the first: {bad[0]['key']}: {bad[0]['error']}"
         )
 
 

@@ -115,7 +115,7 @@ def predict(
 ) -> None:
     """Predict latency and energy of one inference on a GPU, layer by layer.
 
-    The two rooflines stand beside it: the data sheet's, and one at 0.8 of its peaks with
+    Two rooflines are printed beside it: the data sheet's, and one at 0.8 of its peaks with
     3 us per kernel. Example:
 
         lspsim gpu predict deit_base_patch16_224 --gpu h200 --batch 64

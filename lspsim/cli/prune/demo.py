@@ -18,10 +18,10 @@ FRACTIONS = (0.8, 0.7, 0.6, 0.5)
 
 def demo(
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="Where points, table and front go.")
+        Path, typer.Option(metavar="DIR", help="Where networks, table and front are written.")
     ] = Path("lspsim-demo"),
 ) -> None:
-    """Prune the shipped digit model to several budgets, LPViT-style and ours, and compare.
+    """Prune the shipped digit model to several budgets, by LPViT's recipe and by lspsim's.
 
     It shows how the parts work together. The digits are nearly saturated, so it says
     nothing about which method is better on harder data, let alone on ImageNet.

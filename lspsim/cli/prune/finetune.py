@@ -17,11 +17,11 @@ def finetune(
     point: Annotated[
         Path,
         typer.Argument(
-            metavar="POINT", help="A directory that lspsim prune wrote.", show_default=False
+            metavar="NETWORK", help="A directory that lspsim prune wrote.", show_default=False
         ),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="The finetuned point.", show_default=False)
+        Path, typer.Option(metavar="DIR", help="The fine-tuned network.", show_default=False)
     ],
     preset: Annotated[
         Preset,
@@ -34,8 +34,8 @@ def finetune(
         float | None,
         typer.Option(
             metavar="RATE",
-            help="At its peak; default: the preset's. A point that is close to the dense model "
-            "wants a lower one.",
+            help="At its peak; default: the preset's. A network that is close to the dense one "
+            "needs a lower one.",
             show_default=False,
         ),
     ] = None,
@@ -47,7 +47,7 @@ def finetune(
         Keep,
         typer.Option(
             help="best: the epoch of the least KL to the dense model on validation images, or the "
-            "point as it was; last: the last epoch."
+            "network as it was; last: the last epoch."
         ),
     ] = "best",
     seed: Annotated[int, typer.Option(min=0, help="Of images and their order.")] = 0,
@@ -57,7 +57,7 @@ def finetune(
 ) -> None:
     """Distil the dense model into a pruned one; removed blocks stay removed.
 
-    Example: lspsim finetune runs/digits/POINT --out runs/digits-tuned
+    Example: lspsim finetune runs/digits/NETWORK --out runs/digits-tuned
     """
     from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""`lspsim front`: what pruned points gain, and what accuracy they keep."""
+"""`lspsim front`: what pruned networks gain, and what accuracy they keep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def front(
         list[Path],
         typer.Argument(
             metavar="DIR...",
-            help="Where pruned points lie, at any depth (lspsim prune --out).",
+            help="Where pruned networks are, at any depth (lspsim prune --out).",
             show_default=False,
         ),
     ],
@@ -41,7 +41,7 @@ def front(
     ] = False,
     fmt: options.FormatOption = "table",
 ) -> None:
-    """Show speedup and energy against top-1 accuracy; tell which points no other beats.
+    """Show speedup and energy against top-1 accuracy; mark those that no other beats.
 
     Example:
 
@@ -65,7 +65,7 @@ def front(
 
 
 def draw_front(records: Sequence[PointRecord], out: Path) -> None:
-    """Write the front of points in memory, as `lspsim front` does."""
+    """Write the front of networks in memory, as `lspsim front` does."""
     from lspsim.explore import front as front_of
 
     write(front_of(records), out)
@@ -78,4 +78,6 @@ def write(data: Front, out: Path) -> None:
     for path in write_front(data, out):
         typer.echo(f"written: {path}", err=True)
     if not data.measured:
-        typer.echo("not drawn: no point has a top-1 accuracy; prune with labelled images", err=True)
+        typer.echo(
+            "not drawn: no network has a top-1 accuracy; prune with labelled images", err=True
+        )

@@ -1,4 +1,4 @@
-"""Making and showing pruned points: shared by `prune` and `demo`."""
+"""Making and showing pruned networks: shared by `prune` and `demo`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Points:
-    """A directory of pruned points; those that are there already are not made again.
+    """A directory of pruned networks; those that are there already are not made again.
 
     Raises
     ------
@@ -33,13 +33,15 @@ class Points:
         if directory.exists() and not directory.is_dir():
             from lspsim.errors import ResultError
 
-            raise ResultError(f"cannot write points to {directory}: a file is there; name another")
+            raise ResultError(
+                f"cannot write pruned networks to {directory}: a file is there; name another"
+            )
         self.directory = directory
         self.records: list[PointRecord] = []
 
     @contextmanager
     def progress(self, total: int) -> Iterator[Tell]:
-        """Show a bar on stderr over `total` points, with what is being done."""
+        """Show a bar on stderr over `total` networks, with what is being done."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeElapsedColumn as Elapsed
@@ -60,14 +62,14 @@ class Points:
         points: Sequence[tuple[Budget, ...]],
         tell: Tell,
     ) -> None:
-        """Make every point that is not there yet; each is written as soon as it is finished.
+        """Make every network that is not there yet; each is written as soon as it is finished.
 
         Raises
         ------
         ResultError
-            When another study's point is in the way, or anything else: before any work.
+            When another study's network is in the way, or anything else: before any work.
         LspsimError
-            When a budget cannot be met; points finished before are kept.
+            When a budget cannot be met; networks finished before are kept.
         """
         from lspsim.networks.record import write_point
         from lspsim.prune.study import run_point
@@ -112,13 +114,13 @@ class Points:
         record = read_point(place)
         if differing := differences(record, study, recipe):
             raise ResultError(
-                f"{place} holds a point of another study: {'; '.join(differing)}; "
+                f"{place} holds a pruned network of another study: {'; '.join(differing)}; "
                 "choose another --out, or remove it"
             )
         return record
 
     def show(self, fmt: Format, *, whole: str = "--format csv") -> None:
-        """Print the points; `whole` is that of `lspsim.table.FittedTable`."""
+        """Print the networks; `whole` is that of `lspsim.table.FittedTable`."""
         from lspsim.cli.shared.output import print_json, print_rows, print_table
 
         rows = [_row(record) for record in self.records]
@@ -133,7 +135,7 @@ class Points:
 
 
 def _folder(recipe: PruneRecipe, budgets: Sequence[Budget]) -> str:
-    """Return a directory name that tells points apart."""
+    """Return a directory name that no other network has."""
     limits = "_".join(str(budget).replace(" ", "") for budget in budgets)
     return f"{recipe.score}-{recipe.allocate}-{recipe.compensate}-{recipe.block}_{limits}"
 

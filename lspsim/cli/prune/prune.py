@@ -37,7 +37,7 @@ Data = Annotated[
 
 
 def budget_points(texts: list[str]) -> list[list[str]]:
-    """Split `cycles=0.7,0.5` into points; several kinds go through their values together.
+    """Split `cycles=0.7,0.5` into budgets of one network each; several kinds advance together.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def budget_points(texts: list[str]) -> list[list[str]]:
     if any(len(column) not in (1, most) for column in columns):
         raise typer.BadParameter(
             "budgets with several values must have equally many (or one, which then holds for "
-            "all points), e.g. --budget cycles=0.7,0.5 --budget energy=0.8,0.6"
+            "all networks), e.g. --budget cycles=0.7,0.5 --budget energy=0.8,0.6"
         )
     return [[column[i % len(column)] for column in columns] for i in range(most)]
 
@@ -76,7 +76,7 @@ def prune(
         Path,
         typer.Option(
             metavar="DIR",
-            help="One directory per point goes here; finished points are kept.",
+            help="One directory per pruned network is made here; finished ones are kept.",
             show_default=False,
         ),
     ],
@@ -85,7 +85,7 @@ def prune(
         typer.Option(
             metavar="KIND=VALUE[,VALUE...]",
             help="What one inference may cost: cycles, energy, latency or macs, as a fraction of "
-            "dense (0.5) or a quantity (2ms). Several values make several points; repeat the "
+            "dense (0.5) or a quantity (2ms). Several values make several networks; repeat the "
             "option for several budgets that all must hold.",
             show_default=False,
         ),
@@ -104,16 +104,16 @@ def prune(
         Compensate,
         typer.Option(
             help="What makes up for removed blocks. obs: with block-obs. full: a basis in which "
-            "blocks are cheap, losses in nats, dead units for free, and refit; with any score."
+            "blocks are cheap, losses in nats, dead units at no loss, and refit; with any score."
         ),
     ] = "full",
     basis: Annotated[
         Basis | None,
         typer.Option(
-            help="Channels in which blocks are cut: the model's own; permute sorts those of MLPs "
-            "and heads; rotate also turns those of heads and of the residual stream; auto takes "
-            "whichever of these two does better on held-out calibration images (three times the "
-            "work). Default: rotate with --compensate full, else own.",
+            help="Basis in which blocks are removed: the model's own; permute sorts channels of "
+            "MLPs and heads; rotate rotates those of heads and of the residual stream instead; auto "
+            "takes whichever of these two does better on held-out calibration images (three times "
+            "the work). Default: rotate with --compensate full, else own.",
             show_default=False,
         ),
     ] = None,
@@ -121,7 +121,8 @@ def prune(
         bool | None,
         typer.Option(
             "--couple/--no-couple",
-            help="Let blocks of units that died go for free. Default: with --compensate full.",
+            help="Remove blocks that only served dead units, at no loss. Default: with "
+            "--compensate full.",
             show_default=False,
         ),
     ] = None,

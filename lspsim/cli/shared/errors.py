@@ -33,7 +33,7 @@ def show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print a warning as a note; stands in for `warnings.showwarning`."""
+    """Print a warning as a note, in place of `warnings.showwarning`."""
     note(str(message))
 
 
@@ -45,7 +45,7 @@ def _say(label: str, colour: str, message: str) -> None:
 
 
 class FriendlyGroup(TyperGroup):
-    """Turns mendable errors into a message and an exit code.
+    """Converts mendable errors into a message and an exit code.
 
     `LspsimError` and file system errors exit with 2, Ctrl-C with 130. Any other
     exception is a bug and keeps its traceback.

@@ -32,7 +32,7 @@ def hardware_of(name: str, settings: Sequence[str] | None) -> Hardware:
 
 
 GPU = "gpu:"
-"""What stands before a GPU's name where a chip's may stand, too."""
+"""Prefix of a GPU's name where a chip's name is possible, too."""
 
 
 def target_of(name: str, settings: Sequence[str] | None) -> Hardware | Target:
@@ -100,14 +100,14 @@ def values_of(settings: Sequence[str]) -> dict[str, str]:
 
 
 def weights_file(path: Path) -> Path:
-    """Return a file of weights as it is, and of the directory of a point its weights."""
+    """Return a file of weights as it is, and of the directory of a pruned network its weights."""
     from lspsim.networks.record import WEIGHTS
 
     return _inside(path, WEIGHTS)
 
 
 def masks_file(path: Path) -> Path:
-    """Return a file of masks as it is, and of the directory of a point its masks."""
+    """Return a file of masks as it is, and of the directory of a pruned network its masks."""
     from lspsim.networks.record import MASKS
 
     return _inside(path, MASKS)
@@ -120,12 +120,12 @@ def _inside(path: Path, name: str) -> Path:
 
 
 def record_of(file: Path, model: str) -> PointRecord | None:
-    """Return the record of the point that a file lies in, if it lies in one.
+    """Return the record of the pruned network that a file belongs to, if there is one.
 
     Raises
     ------
     WorkloadError
-        When the point belongs to another model.
+        When it is of another model.
     """
     from lspsim.networks.record import record_beside
     from lspsim.workload.mask_io import check_model
@@ -198,7 +198,7 @@ class WorkloadChoice:
         return masked
 
     def _classes_beside(self, masks: Path) -> int | None:
-        """Return the number of classes of the point that a file of masks lies in."""
+        """Return the number of classes of the pruned network that a file of masks belongs to."""
         from lspsim.networks.record import WEIGHTS
 
         weights = masks.parent / WEIGHTS

@@ -91,7 +91,7 @@ Block = Annotated[
         parser=block,
         metavar="OUTxIN",
         help="Block of W[N, K]: rows of N by columns of K, with --sparsity or --checkpoint. "
-        f"Default: that of a pruned point, else {DEFAULT_BLOCK}.",
+        f"Default: that of a pruned network, else {DEFAULT_BLOCK}.",
         show_default=False,
     ),
 ]
@@ -126,7 +126,7 @@ Checkpoint = Annotated[
     typer.Option(
         metavar="FILE|DIR",
         help="Weights (.safetensors, or .pt read without pickles), or the directory of a pruned "
-        "point; all-zero blocks are removed.",
+        "network; all-zero blocks are removed.",
         show_default=False,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Datasets: scans, rendered characters, image folders. Floor 4."""
+"""Datasets: scans, rendered characters, image folders."""
 
 from lspsim.models.data.image_set import SPLITS, ImageSet
 from lspsim.models.data.load import DATASETS, load_dataset

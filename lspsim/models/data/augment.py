@@ -1,4 +1,4 @@
-"""Vary images of a fixed set: a little turned, scaled, shifted, with noise."""
+"""Vary images of a fixed set: a little rotated, scaled, shifted, with noise."""
 
 from __future__ import annotations
 

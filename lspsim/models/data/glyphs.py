@@ -36,7 +36,7 @@ class GlyphSet:
     Parameters
     ----------
     number
-        Tells its random draws from those of the others.
+        Keeps its random draws apart from those of the others.
     characters
         The classes, in the order of their labels.
     fonts

@@ -1,4 +1,4 @@
-"""`OperatorBuilder`: turns the modules a walker names into operators, and misses none."""
+"""`OperatorBuilder`: makes operators of the modules that a walker names, and misses none."""
 
 from __future__ import annotations
 

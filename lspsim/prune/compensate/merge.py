@@ -42,7 +42,7 @@ def merge_rows(order: IntArray, steps: FloatArray) -> tuple[IntArray, FloatArray
     Parameters
     ----------
     order
-        int64 `[rows, cols]`: block-columns of each row in the order they go.
+        int64 `[rows, cols]`: block-columns of each row in the order of removal.
     steps
         float64 `[rows, cols]`: cost of each removal.
 

@@ -176,10 +176,10 @@ def _remove_all(
     """Remove every block of the given block-rows; None when a pivot is not positive definite.
 
     `rows` `[R, block_out, K]`, `scales` `[R, block_out, 1]`, `inverse` `[K, K]`.
-    Blocks are moved like pivots: those removed stand in front, so that the
+    Blocks are moved like pivots: those removed are in front, so that the
     rest of every array is the part still in play, for all rows at once.
 
-    Returns the blocks in the order they go, int64 `[R, K / width]`, and their
+    Returns the blocks in the order of removal, int64 `[R, K / width]`, and their
     scores, float64, alike.
     """
     count, height, size = rows.shape

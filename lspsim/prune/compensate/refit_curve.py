@@ -1,8 +1,8 @@
-"""`refit_curve`: what an order of blocks costs once the rest is refitted.
+"""`refit_curve`: what a ranking of blocks costs once the rest is refitted.
 
 Sums of random, L1 or Wanda scores say nothing across layers. The output error
 that least squares leaves does: it is measured here at some sparsities, so that
-any order of blocks can share sparsity between layers.
+any ranking of blocks can share sparsity between layers.
 """
 
 from __future__ import annotations

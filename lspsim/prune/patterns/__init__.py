@@ -1,1 +1,1 @@
-"""Patterns of removal other than free blocks: whole units, low rank."""
+"""Patterns of removal other than blocks: structured pruning (neurons, head channels), low rank."""

@@ -90,7 +90,8 @@ def structured_masks(
             left -= take * group.macs
     if left > 0:
         raise LspsimError(
-            f"whole units save {macs_to_save - left} MACs at most, {macs_to_save} were asked for"
+            f"structured pruning saves {macs_to_save - left} MACs at most, "
+            f"{macs_to_save} were asked for"
         )
     return _masks(prepared, groups, gone), float(
         sum(group.loss[count] for group, count in zip(groups, gone, strict=True))

@@ -27,7 +27,7 @@ def lpvit_curves(
 ) -> dict[str, LayerCurve]:
     """Return distortion curves over sparsity (LPViT: arXiv 2407.02068, ECCV 2024).
 
-    Blocks go in the order of `sum |w g|`, with g the mean gradient at the given
+    Blocks are ranked by `sum |w g|`, with g the mean gradient at the given
     labels. The distortion is the second-order Taylor estimate with its linear
     term and the empirical Fisher, taken at 101 sparsities; a running maximum
     makes it monotone and straight lines join the points. The lower hull, the
@@ -58,5 +58,5 @@ def lpvit_curves(
 
 
 def sampled_points(blocks: int) -> NDArray[np.int64]:
-    """Return how many of `blocks` are gone at each of the 101 sparsities, without repeats."""
+    """Return how many of `blocks` are removed at each of the 101 sparsities, without repeats."""
     return np.unique(np.rint(np.linspace(0, blocks, POINTS)).astype(np.int64))

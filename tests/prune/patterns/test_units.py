@@ -66,5 +66,5 @@ def test_more_savings_cost_more_and_are_made_up_for(case) -> None:
 
 def test_what_whole_units_cannot_save_is_refused(case) -> None:
     _, workload, prepared = case
-    with pytest.raises(LspsimError, match=r"whole units save .* at most"):
+    with pytest.raises(LspsimError, match=r"structured pruning saves .* at most"):
         structured_masks(prepared, workload, workload.macs_dense)

@@ -35,9 +35,9 @@ def corrected_loss(
     found
         Its decomposition.
     measure
-        Returns the KL of the model as it stands to the dense one, nats per image.
+        Returns the KL of the model as it is to the dense one, nats per image.
     fractions
-        Rising shares of the layer's MACs that are gone; by default those of blocks.
+        Rising shares of the layer's MACs that are removed; by default those of blocks.
 
     Returns
     -------

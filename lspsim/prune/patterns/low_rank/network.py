@@ -43,7 +43,7 @@ class LowRank:
         Multiply-accumulates of one whole inference, with each layer as the
         product of its two factors, and before.
     sparsity
-        Share of the prunable layers' MACs that is gone, in [0, 1].
+        Share of the prunable layers' MACs that is removed, in [0, 1].
     loss_nats
         What the truncations were estimated to cost before compensation, per
         image.
@@ -94,7 +94,7 @@ def low_rank(
     workload
         Operators of one inference of `model`; names the prunable layers.
     sparsity_percent
-        Share of the prunable layers' MACs that goes, above 0 and below 100.
+        Share of the prunable layers' MACs to remove, above 0 and below 100.
     damping
         Relative to the mean diagonal of each layer's Gram.
     seed

@@ -39,7 +39,7 @@ def share_ranks(
     workload
         Operators of one inference; names the layers' shapes and rows.
     sparsity_percent
-        Share of these layers' dense MACs that goes, above 0 and below 100.
+        Share of these layers' dense MACs to remove, above 0 and below 100.
 
     Returns
     -------
