@@ -111,9 +111,9 @@ def prune(
         Basis | None,
         typer.Option(
             help="Basis in which blocks are removed: the model's own; permute sorts channels of "
-            "MLPs and heads; rotate rotates those of heads and of the residual stream instead; auto "
-            "takes whichever of these two does better on held-out calibration images (three times "
-            "the work). Default: rotate with --compensate full, else own.",
+            "MLPs and heads; rotate sorts those of MLPs, and rotates heads and residual stream; "
+            "auto takes whichever of permute and rotate does better on held-out calibration images "
+            "(three times the work). Default: rotate with --compensate full, else own.",
             show_default=False,
         ),
     ] = None,
