@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -78,18 +79,50 @@ def test_the_index_of_decisions_has_them_all() -> None:
     assert shown == sorted(page.name for page in folder.glob("[0-9]*.md"))
 
 
+def commands(command: Any, name: str) -> Iterator[tuple[str, set[str]]]:
+    """Yield every command below `command` that does something, with its options."""
+    if not hasattr(command, "commands"):
+        options = [
+            name
+            for parameter in command.get_params(typer.Context(command))
+            for name in [*parameter.opts, *parameter.secondary_opts]
+        ]
+        yield name, set(options)
+        return
+    for part, below in command.commands.items():
+        yield from commands(below, f"{name} {part}")
+
+
+COMMANDS = dict(commands(typer.main.get_command(app), "lspsim"))
+
+
 def test_the_command_reference_names_every_command() -> None:
     text = (ROOT / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`(lspsim [a-z ]+)`", text))
+    assert set(re.findall(r"`(lspsim [a-z ]+)`", text)) == set(COMMANDS)
 
-    def names(command: Any, name: str) -> Iterator[str]:
-        if not hasattr(command, "commands"):
-            yield name
-            return
-        for part, below in command.commands.items():
-            yield from names(below, f"{name} {part}")
 
-    assert named == set(names(typer.main.get_command(app), "lspsim"))
+def shown_commands(page: Path) -> list[str]:
+    """Return the command lines of lspsim in code, without comments."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    code = "\n".join([*FENCE.findall(text), *re.findall(r"^ {4}.*$", text, re.MULTILINE)])
+    lines = re.findall(r"^ *(?:\.venv/bin/)?(lspsim [a-z].*?)(?: +#.*)?$", code, re.MULTILINE)
+    return lines + re.findall(r"`(lspsim [a-z][^`\n]*)`", FENCE.sub("", text))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if shown_commands(page)],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_shown_commands_exist_with_their_options(page: Path) -> None:
+    for line in shown_commands(page):
+        words = shlex.split(line)
+        name = " ".join(words[: 3 if " ".join(words[:3]) in COMMANDS else 2])
+        if any(other.startswith(f"{name} ") for other in COMMANDS):
+            continue  # a group of commands
+        assert name in COMMANDS, line
+        options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert options <= COMMANDS[name] | {"--help"}, line
 
 
 API = sorted(

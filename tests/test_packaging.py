@@ -1,4 +1,4 @@
-"""What a newcomer meets: the public names, the README's commands, the floors."""
+"""What a newcomer meets: the public names, the README's commands, what starting imports."""
 
 import importlib
 import re
@@ -46,7 +46,7 @@ def test_unknown_names_are_attribute_errors():
         "from lspsim.simulate.result import SimulationResult; from lspsim import simulate",
     ],
 )
-def test_simulate_is_both_room_and_function(order):
+def test_simulate_is_both_package_and_function(order):
     code = f"""
 {order}
 import lspsim
