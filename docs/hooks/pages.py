@@ -19,7 +19,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).parent))
-import notebooks
+import notebook_pages
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIES = {
@@ -49,7 +49,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, place, content=text))
     for source, place in OTHER_PAGES.items():
         if source.endswith(".ipynb"):
-            page = notebooks.render(ROOT / source)
+            page = notebook_pages.render(ROOT / source)
             files.append(File.generated(config, place, content=page.text))
             for name, content in page.pictures.items():
                 files.append(File.generated(config, f"tutorials/{name}", content=content))
