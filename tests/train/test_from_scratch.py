@@ -39,7 +39,7 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
 from lspsim.train import from_scratch as module
-from test_train import TINY
+from test_from_scratch import TINY
 measure = module.top1
 module.top1 = lambda *arguments: (time.sleep(1.5), measure(*arguments))[1]  # time to be killed
 module.train(TINY, Path({out!r}))
