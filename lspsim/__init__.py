@@ -61,20 +61,20 @@ __all__ = [
     "workload_from_model",
 ]
 
-_ROOMS = {
+_PACKAGES = {
     "lspsim.hardware": ("Hardware", "load_hardware"),
     "lspsim.models": ("workload_from_model",),
     "lspsim.simulate": ("SimulationResult", "simulate"),
     "lspsim.workload": ("BlockMask", "Gemm", "VectorOp", "Workload"),
 }
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+_HOME = {name: package for package, names in _PACKAGES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the room of a public name on its first use (PEP 562)."""
+    """Import the package of a public name on its first use (PEP 562)."""
     if name in __all__:
-        room = importlib.import_module(_HOME.get(name, "lspsim.errors"))
-        value = room if room.__name__ == f"{__name__}.{name}" else getattr(room, name)
+        package = importlib.import_module(_HOME.get(name, "lspsim.errors"))
+        value = package if package.__name__ == f"{__name__}.{name}" else getattr(package, name)
         globals()[name] = value
         return value
     raise AttributeError(f"module 'lspsim' has no attribute {name!r}")
@@ -84,23 +84,23 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-class _CallableRoom(ModuleType):
-    """A room that also answers to calls, with its function of the same name."""
+class _CallablePackage(ModuleType):
+    """A package that also answers to calls, with its function of the same name."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return getattr(self, self.__name__.rpartition(".")[2])(*args, **kwargs)
 
 
 class _Package(ModuleType):
-    """Makes `lspsim.simulate` room and function at once.
+    """Makes `lspsim.simulate` package and function at once.
 
-    The import system stores a loaded room in its parent under its own name,
+    The import system stores a loaded package in its parent under its own name,
     and would hide the public function `simulate` there.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "simulate" and type(value) is ModuleType:
-            value.__class__ = _CallableRoom
+            value.__class__ = _CallablePackage
         super().__setattr__(name, value)
 
 

@@ -1,7 +1,7 @@
 """The public names, for type checkers; at run time `lspsim` itself loads them lazily.
 
-They stand here because `simulate` is a room, too: imported in the package's own
-`__init__`, a type checker would take the room for the function.
+They stand here because `simulate` is a package, too: imported in the package's own
+`__init__`, a type checker would take the package for the function.
 """
 
 from lspsim.errors import (

@@ -7,18 +7,15 @@ too (which mask runs on which dataflow, which block packs) are the schedule's.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from lspsim import units
 from lspsim.hardware import presets
 from lspsim.hardware.problems import Check, suggest
+from lspsim.hardware.schema import CHECKS, Hardware
 
-if TYPE_CHECKING:
-    from lspsim.hardware.schema import Hardware
+__all__ = ["CHECKS"]
 
 Finding = tuple[str, str] | None
-CHECKS: list[Check[Hardware]] = []
-"""All rules, in the order in which they are reported."""
 
 
 def _rule(*reads: str) -> Callable[[Callable[[Hardware], Finding]], Callable[[Hardware], Finding]]:

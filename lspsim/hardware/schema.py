@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from lspsim.hardware import checks, edit, problems, yaml_text
+from lspsim.hardware import edit, problems, yaml_text
 from lspsim.hardware.sourced import (
     Bytes,
     BytesPerSecond,
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 SCHEMA = "lspsim/hardware/v1"
 """What every hardware file says in its `schema` key."""
+
+CHECKS: list[problems.Check[Hardware]] = []
+"""Rules across fields, in the order in which they are reported; `checks` fills the list."""
 
 Side = Annotated[int, Field(strict=True, ge=1, le=65536), Unit("PEs")]
 Rows = Annotated[int, Field(strict=True, ge=1, le=1 << 24), Unit("rows")]
@@ -277,7 +280,7 @@ class Hardware(Record):
         """
         data = self.to_document()
         found = edit.assign(data, values, Hardware)
-        hardware, more = problems.build(Hardware, data, checks.CHECKS)
+        hardware, more = problems.build(Hardware, data, CHECKS)
         if hardware is None or found:
             raise problems.error([*found, *more], where=self.name)
         return hardware

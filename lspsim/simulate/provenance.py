@@ -1,4 +1,4 @@
-"""Where a result comes from: versions and digests."""
+"""Where a result comes from: the digest of its workload."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from lspsim.workload import Gemm
 
 if TYPE_CHECKING:
-    from lspsim.simulate.result import SimulationResult
     from lspsim.workload import Workload
 
 
@@ -26,19 +25,3 @@ def workload_digest(workload: Workload) -> str:
         else:
             rows.append([op.name, op.kind, op.rows, op.cols, op.out_rows, op.parameters, inputs])
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
-
-
-def provenance_of(result: SimulationResult) -> dict[str, Any]:
-    """Return what one needs to make `result` again."""
-    from lspsim import __version__
-    from lspsim.simulate.result import SCHEMA
-
-    return {
-        "schema": SCHEMA,
-        "lspsim_version": __version__,
-        "engine": result.engine,
-        "hardware": result.hardware.name,
-        "hardware_digest": result.hardware.digest,
-        "workload_digest": workload_digest(result.workload),
-        "seed": result.workload.seed,
-    }

@@ -18,6 +18,27 @@ if TYPE_CHECKING:
 
 SCHEMA = "lspsim/result/v1"
 
+PLAIN = (
+    "name",
+    "kind",
+    "m",
+    "k",
+    "n",
+    "batch",
+    "density",
+    "tiles_live",
+    "tiles_total",
+    "folds",
+    "cycles_array",
+    "cycles_total",
+    "start_cycle",
+    "macs_dense",
+    "utilization",
+    "bound_by",
+    "fused_into",
+)
+"""Fields of `LayerResult` that `layer_frame` copies as they are."""
+
 
 class LayerResult(NamedTuple):
     """One operator's share of a simulation.
@@ -193,15 +214,36 @@ class SimulationResult:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """Schema, versions, digests of configuration and workload, engine."""
-        from lspsim.simulate.provenance import provenance_of
+        from lspsim import __version__
+        from lspsim.simulate.provenance import workload_digest
 
-        return provenance_of(self)
+        return {
+            "schema": SCHEMA,
+            "lspsim_version": __version__,
+            "engine": self.engine,
+            "hardware": self.hardware.name,
+            "hardware_digest": self.hardware.digest,
+            "workload_digest": workload_digest(self.workload),
+            "seed": self.workload.seed,
+        }
 
     def layer_frame(self) -> pd.DataFrame:
-        """Return one row per operator; every column carries its unit in its name."""
-        from lspsim.simulate.frames import layer_frame
+        """Return one row per operator; every column carries its unit in its name.
 
-        return layer_frame(self)
+        Columns are the plain fields of `LayerResult`, then `core_cycles_<bucket>`,
+        `energy_<component>_pj`, `energy_pj`, and one column per action count.
+        """
+        import pandas as pd
+
+        rows: list[dict[str, Any]] = []
+        for layer in self.layers:
+            row: dict[str, Any] = {name: getattr(layer, name) for name in PLAIN}
+            row |= {f"core_cycles_{name}": value for name, value in layer.cycles.items()}
+            row |= {f"energy_{name}_pj": value for name, value in layer.energy_pj.items()}
+            row["energy_pj"] = sum(layer.energy_pj.values())
+            row |= layer.counts
+            rows.append(row)
+        return pd.DataFrame(rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object that `--format json` prints."""
