@@ -13,67 +13,34 @@ Examples
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from lspsim.public import (
-        BlockMask,
-        ConfigError,
-        Gemm,
-        Hardware,
-        LspsimError,
-        MissingDependencyError,
-        ModelError,
-        ResultError,
-        ScheduleError,
-        SimulationResult,
-        UnsupportedOperatorError,
-        VectorOp,
-        Workload,
-        WorkloadError,
-        load_hardware,
-        simulate,
-        workload_from_model,
-    )
+    from lspsim.public import *  # noqa: F403
 
-__all__ = [
-    "BlockMask",
-    "ConfigError",
-    "Gemm",
-    "Hardware",
-    "LspsimError",
-    "MissingDependencyError",
-    "ModelError",
-    "ResultError",
-    "ScheduleError",
-    "SimulationResult",
-    "UnsupportedOperatorError",
-    "VectorOp",
-    "Workload",
-    "WorkloadError",
-    "load_hardware",
-    "simulate",
-    "workload_from_model",
-]
 
-_PACKAGES = {
-    "lspsim.hardware": ("Hardware", "load_hardware"),
-    "lspsim.models": ("workload_from_model",),
-    "lspsim.simulate": ("SimulationResult", "simulate"),
-    "lspsim.workload": ("BlockMask", "Gemm", "VectorOp", "Workload"),
-}
-_HOME = {name: package for package, names in _PACKAGES.items() for name in names}
+def _public_names() -> dict[str, str]:
+    """Public name -> module that offers it, read from `public` without importing it."""
+    source = Path(__file__).with_name("public.py").read_text(encoding="utf-8")
+    imports = [node for node in ast.parse(source).body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: str(node.module) for node in imports for alias in node.names}
+
+
+_HOME = _public_names()
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
     """Import the package of a public name on its first use (PEP 562)."""
-    if name in __all__:
-        package = importlib.import_module(_HOME.get(name, "lspsim.errors"))
+    if name in _HOME:
+        package = importlib.import_module(_HOME[name])
         value = package if package.__name__ == f"{__name__}.{name}" else getattr(package, name)
         globals()[name] = value
         return value
