@@ -14,6 +14,7 @@ from lspsim.cli.gpu import predict
 from lspsim.cli.prune import demo, finetune, front, prune, train
 from lspsim.cli.shared.errors import FriendlyGroup, show_warning
 from lspsim.cli.shared.help import tidy
+from lspsim.cli.shared.signals import raise_on_sigterm
 from lspsim.cli.shared.slow_start import announce_compilation
 from lspsim.cli.validate import rtl, validate
 
@@ -21,7 +22,6 @@ app = typer.Typer(
     name="lspsim",
     cls=FriendlyGroup,
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help=(
@@ -70,7 +70,8 @@ def root(
 
 
 def main() -> None:
-    """Run the command line; exit code 0, 2 (a mendable error) or 130 (Ctrl-C)."""
+    """Run the command line; exit code 0, 2 (a mendable error), 130 (Ctrl-C) or 143 (SIGTERM)."""
+    raise_on_sigterm()
     warnings.showwarning = show_warning
     announce_compilation()
     app(prog_name="lspsim")

@@ -55,7 +55,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
         try:
             temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
             yield temporary
-            temporary.chmod(0o777 & ~_umask())
+            _open_to_readers(temporary)
             _swap(temporary, path)
         except BaseException:
             if temporary is not None:
@@ -63,6 +63,16 @@ def whole_directory(path: Path) -> Iterator[Path]:
             for parent in made:
                 parent.rmdir()
             raise
+
+
+def _open_to_readers(directory: Path) -> None:
+    """Give everything in a directory the mode that the umask asks for.
+
+    Temporary directories, and files that safetensors writes, are the owner's alone.
+    """
+    mask = _umask()
+    for path in (directory, *directory.rglob("*")):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
 def _swap(new: Path, path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -98,3 +99,15 @@ def test_unwritable_places_are_named(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="it is a directory"), whole_file(tmp_path):
         pytest.fail("entered")
     assert listing(tmp_path) == ["file"]
+
+
+def test_files_in_a_directory_have_the_modes_of_the_umask(tmp_path: Path) -> None:
+    """safetensors writes files that only their owner may read."""
+    before = os.umask(0o022)
+    try:
+        with whole_directory(tmp_path / "network") as folder:
+            (folder / "weights").touch(mode=0o600)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "network").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "network" / "weights").stat().st_mode & 0o777 == 0o644

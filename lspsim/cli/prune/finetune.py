@@ -61,6 +61,7 @@ def finetune(
     """
     from dataclasses import replace
 
+    from lspsim.cli.shared.signals import kept_when_interrupted
     from lspsim.report.quantities import nats
     from lspsim.train.finetune import PRESETS
     from lspsim.train.finetune_saved import finetune_point
@@ -71,17 +72,19 @@ def finetune(
         recipe = replace(recipe, epochs=epochs)
     if learning_rate is not None:
         recipe = replace(recipe, learning_rate=learning_rate)
-    record = finetune_point(
-        point,
-        out,
-        replace(distillation, recipe=recipe),
-        epoch_images=epoch_images,
-        keep_best=keep == "best",
-        seed=seed,
-        device=device,
-        shards=shards,
-        resume=not restart,
-    )
+    kept = f"finished epochs are kept in {out}.state; the same command goes on from there"
+    with kept_when_interrupted(kept):
+        record = finetune_point(
+            point,
+            out,
+            replace(distillation, recipe=recipe),
+            epoch_images=epoch_images,
+            keep_best=keep == "best",
+            seed=seed,
+            device=device,
+            shards=shards,
+            resume=not restart,
+        )
     top1, dense = record.pruned.top1, record.dense.top1
     scores = "" if top1 is None or dense is None else f"top-1 {top1:.2%}, dense {dense:.2%}, "
     typer.echo(f"written: {out} ({scores}KL to dense {nats(record.pruned.kl_nats)} nats)")

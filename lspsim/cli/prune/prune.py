@@ -161,6 +161,7 @@ def prune(
     from lspsim.allocate.budgets import parse_budgets
     from lspsim.cli.prune.points import Points
     from lspsim.cli.shared.inputs import check_gpu_gain, target_of, weights_file
+    from lspsim.cli.shared.signals import kept_when_interrupted
     from lspsim.prune.recipe import PruneRecipe, parse_blocks
     from lspsim.prune.scores.lpvit import CAP
     from lspsim.prune.study import open_study
@@ -183,7 +184,8 @@ def prune(
     )
     hardware = target_of(hw, settings)
     points = Points(out)
-    with points.progress(len(budgets)) as tell:
+    kept = f"finished networks are kept in {out}; the same command makes the rest"
+    with kept_when_interrupted(kept), points.progress(len(budgets)) as tell:
         study = open_study(
             model,
             data,

@@ -60,6 +60,7 @@ def train(
     """
     from dataclasses import replace
 
+    from lspsim.cli.shared.signals import kept_when_interrupted
     from lspsim.train.from_scratch import train as run
     from lspsim.train.from_scratch import variant
 
@@ -74,15 +75,17 @@ def train(
     words += ["--seed", str(seed)] if seed else []
     words += ["--shards", str(shards)] if shards != 1 else []
     out.mkdir(parents=True, exist_ok=True)
-    done = run(
-        config,
-        out,
-        name=name,
-        resume=not restart,
-        device=device,
-        shards=shards,
-        command=" ".join(words),
-        progress=True,
-    )
+    kept = f"finished epochs are kept in {out}; the same command goes on from there"
+    with kept_when_interrupted(kept):
+        done = run(
+            config,
+            out,
+            name=name,
+            resume=not restart,
+            device=device,
+            shards=shards,
+            command=" ".join(words),
+            progress=True,
+        )
     scores = ", ".join(f"{split} {100 * x:.2f} %" for split, x in done.accuracy.items())
     typer.echo(f"written: {done.weights} and {done.card} ({scores})")

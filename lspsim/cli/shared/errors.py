@@ -9,10 +9,8 @@ from typing import Any, TextIO
 import typer
 from typer.core import TyperGroup
 
+from lspsim.cli.shared.signals import exit_code
 from lspsim.errors import LspsimError
-
-INTERRUPTED = 130
-"""128 + SIGINT, as shells report it."""
 
 
 def fail(message: str) -> None:
@@ -47,7 +45,7 @@ def _say(label: str, colour: str, message: str) -> None:
 class FriendlyGroup(TyperGroup):
     """Converts mendable errors into a message and an exit code.
 
-    `LspsimError` and file system errors exit with 2, Ctrl-C with 130. Any other
+    `LspsimError` and file system errors exit with 2, Ctrl-C with 130, SIGTERM with 143. Any other
     exception is a bug and keeps its traceback.
     """
 
@@ -59,8 +57,9 @@ class FriendlyGroup(TyperGroup):
             fail(str(error))
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as error:
-            typer.echo("interrupted; nothing half-written was left behind", err=True)
-            raise typer.Exit(INTERRUPTED) from error
+            kept = getattr(error, "__notes__", ["nothing half-written was left behind"])
+            typer.echo("; ".join(["interrupted", *kept]), err=True)
+            raise typer.Exit(exit_code(error)) from error
         except OSError as error:
             if error.errno == errno.EPIPE or error.filename is None:
                 raise
