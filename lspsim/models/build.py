@@ -7,7 +7,8 @@ from typing import Any
 from torch import device, nn
 
 from lspsim.errors import ModelError
-from lspsim.models.load import build, read_card, shipped_models
+from lspsim.models.cards import card_of, read_card, shipped_models
+from lspsim.models.load import build
 from lspsim.models.names import unknown_model
 from lspsim.models.torchvision_guard import import_timm
 
@@ -40,8 +41,8 @@ def build_on_meta(
     ----------
     name
         A timm model name, with or without its weights' tag
-        (`deit_base_patch16_224` or `deit_base_patch16_224.fb_in1k`), or a model
-        that ships with the package (`lspsim/deit_digits`).
+        (`deit_base_patch16_224` or `deit_base_patch16_224.fb_in1k`), a model that
+        ships with the package (`lspsim/deit_digits`), or the path of a model card.
     image_size
         Other than the model's own, in pixels.
     num_classes
@@ -58,7 +59,7 @@ def build_on_meta(
         options["img_size"] = size_pair(image_size)
     if num_classes is not None:
         options["num_classes"] = num_classes
-    if (card := shipped_models().get(name)) is not None:
+    if (card := card_of(name)) is not None:
         with device("meta"):
             return build({**read_card(card)["architecture"], **options})
     base = name.partition(".")[0]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lspsim.errors import MissingDependencyError, WorkloadError
+from lspsim.models.cards import card_of, read_card
 from lspsim.workload.serialise import load_workload, save_workload
 from lspsim.workload.workload import Workload
 
@@ -46,7 +47,7 @@ def cached_workload(
     Parameters
     ----------
     name
-        A timm model name, or a model that ships with the package.
+        A timm model name, a model that ships with the package, or the path of a model card.
     batch
         Images per inference.
     image_size
@@ -116,7 +117,8 @@ def _key(name: str, batch: int, image_size: ImageSize | None, num_classes: int |
         ) from error
     from lspsim import __version__
 
-    parts = [SCHEMA, __version__, _code_digest(), timm, name, batch, image_size, num_classes]
+    own = "" if (card := card_of(name)) is None else read_card(card)["architecture"]
+    parts = [SCHEMA, __version__, _code_digest(), timm, name, own, batch, image_size, num_classes]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     readable = "".join(char if char.isalnum() or char in "_.-" else "-" for char in name)
     return f"{readable[:64]}-b{batch}-{digest[:16]}"

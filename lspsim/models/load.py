@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,20 +10,10 @@ import torch
 from torch import nn
 
 from lspsim.errors import ModelError
+from lspsim.models.cards import card_of, read_card, shipped_models
 from lspsim.models.checkpoints import load_state
 from lspsim.models.names import unknown_model
 from lspsim.models.torchvision_guard import import_timm
-
-CARD_SCHEMA = "lspsim/model/v1"
-"""The `schema` of a model card."""
-
-_SHIPPED_FOLDER = Path(__file__).parent / "shipped"
-_PREFIX = "lspsim/"
-
-
-def shipped_models() -> dict[str, Path]:
-    """Return the cards of the models that come with the package, by name ("lspsim/...")."""
-    return {_PREFIX + card.stem: card for card in sorted(_SHIPPED_FOLDER.glob("*.json"))}
 
 
 def load_model(
@@ -58,8 +47,7 @@ def load_model(
     MissingDependencyError
         When timm or torch is not installed.
     """
-    cards = shipped_models()
-    path = cards.get(name) or (Path(name) if name.endswith(".json") else None)
+    path = card_of(name)
     if path is not None and (pretrained or num_classes is not None):
         raise ModelError(f"{name} has its own weights and classes: drop --pretrained/num_classes")
     state = None if checkpoint is None else load_state(checkpoint)
@@ -89,7 +77,7 @@ def class_count(name: str, state: Mapping[str, torch.Tensor]) -> int:
         The state dict.
     """
     classifier: str | tuple[str, ...] = "head"  # of VisionTransformer, which cards describe
-    if name not in shipped_models() and not name.endswith(".json"):
+    if card_of(name) is None:
         known = import_timm().get_pretrained_cfg(name.partition(".")[0])
         classifier = (known and known.classifier) or classifier
     first = classifier if isinstance(classifier, str) else classifier[0]
@@ -114,25 +102,6 @@ def build(architecture: dict[str, Any]) -> nn.Module:
         raise ModelError(
             f"timm cannot build a VisionTransformer of {architecture}: {error}"
         ) from error
-
-
-def read_card(path: Path) -> dict[str, Any]:
-    """Return a model card.
-
-    Raises
-    ------
-    ModelError
-        When the file cannot be read or is no model card.
-    """
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"model card {path}: cannot be read ({error})") from error
-    if not isinstance(card, dict) or card.get("schema") != CARD_SCHEMA:
-        raise ModelError(f'model card {path}: "schema" must be "{CARD_SCHEMA}"')
-    if not isinstance(card.get("architecture"), dict):
-        raise ModelError(f'model card {path}: "architecture" is missing')
-    return card
 
 
 def fill(model: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:

@@ -17,10 +17,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from lspsim.errors import ModelError
+from lspsim.models.cards import CARD_SCHEMA
 from lspsim.models.data import DATASETS, load_dataset
 from lspsim.models.data.render import SIDE
 from lspsim.models.data.stream import training_stream
-from lspsim.models.load import CARD_SCHEMA, build
+from lspsim.models.load import build
 from lspsim.models.torchvision_guard import import_timm
 from lspsim.networks.accuracy import top1
 from lspsim.train.device import check_device

@@ -26,7 +26,8 @@ def tiny_model(folder: Path, changes: dict[str, int] | None = None) -> Path:
     shape = TINY | (changes or {})
     from safetensors.torch import save_file
 
-    from lspsim.models.load import CARD_SCHEMA, build
+    from lspsim.models.cards import CARD_SCHEMA
+    from lspsim.models.load import build
 
     torch.manual_seed(0)
     model = build(shape)

@@ -6,7 +6,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from lspsim.models.load import load_model, read_card
+from lspsim.models.cards import read_card
+from lspsim.models.load import load_model
 from lspsim.train import from_scratch as module
 
 

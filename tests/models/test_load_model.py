@@ -12,8 +12,9 @@ pytest.importorskip("torch")
 
 from lspsim.errors import ModelError
 from lspsim.models import workload_from_model
+from lspsim.models.cards import read_card, shipped_models
 from lspsim.models.checkpoints import load_state
-from lspsim.models.load import build, class_count, load_model, read_card, shipped_models
+from lspsim.models.load import build, class_count, load_model
 from lspsim.models.torchvision_guard import import_timm
 
 NAME = "vit_tiny_patch16_224"

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from lspsim.allocate.budgets import parse_budgets
 from lspsim.errors import ModelError
 from lspsim.models import cached_workload, load_model, load_state, masks_from_weights
+from lspsim.models.cards import CARD_SCHEMA
 from lspsim.models.data import load_dataset
-from lspsim.models.load import CARD_SCHEMA
 from lspsim.networks.load import load_point
 from lspsim.networks.origin import dense_model, dense_of
 from lspsim.networks.quality import quality, reference_logits

@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from lspsim.hardware import Hardware, load_hardware
-from lspsim.models.load import CARD_SCHEMA
+from lspsim.models.cards import CARD_SCHEMA
 from tests.models import vit_cases
 
 TINY = {

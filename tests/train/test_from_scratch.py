@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from lspsim.errors import ModelError
+from lspsim.models.cards import read_card
 from lspsim.models.data import load_dataset
-from lspsim.models.load import load_model, read_card
+from lspsim.models.load import load_model
 from lspsim.networks.accuracy import top1
 from lspsim.train.from_scratch import PRESETS, TrainConfig, initial_model, preset, train, variant
 from lspsim.train.loop import Hooks, KeepBest, Recipe, run
@@ -313,7 +314,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_shipped_presets_are_the_shipped_cards() -> None:
-    from lspsim.models.load import shipped_models
+    from lspsim.models.cards import shipped_models
 
     for name, path in shipped_models().items():
         recorded = read_card(path)["training"]

@@ -240,8 +240,11 @@ class WorkloadChoice:
 
     @property
     def _name(self) -> str:
-        """The model's name; "" for a workload file, which is named as its author liked."""
-        return "" if self.model.endswith(".json") else self.model
+        """The model's name or card; "" for a workload file, which is named as its author liked."""
+        from lspsim.models.cards import is_card
+
+        is_workload = self.model.endswith(".json") and not is_card(Path(self.model))
+        return "" if is_workload else self.model
 
     def _check_options(self) -> None:
         """Refuse two sources of masks, and what would be ignored."""
@@ -262,7 +265,7 @@ class WorkloadChoice:
             raise typer.BadParameter("--seed draws the masks of --sparsity; give both or none")
 
     def _unmasked(self, num_classes: int | None = None) -> Workload:
-        if not self.model.endswith(".json"):
+        if self._name:
             from lspsim.models import cached_workload
 
             return cached_workload(self.model, self.batch, self.image_size, num_classes)
