@@ -6,6 +6,7 @@ from lspsim.allocate.allocators.greedy import greedy
 from lspsim.allocate.allocators.knapsack import knapsack
 from lspsim.allocate.allocators.lagrangian import lagrangian
 from lspsim.allocate.allocators.uniform import uniform
+from lspsim.allocate.reach import Reach, least_reachable
 from lspsim.allocate.repair import Repaired, repair
 from lspsim.allocate.search import Method, Outcome, search
 
@@ -14,11 +15,13 @@ __all__ = [
     "Bound",
     "Method",
     "Outcome",
+    "Reach",
     "Repaired",
     "greedy",
     "knapsack",
     "lagrangian",
     "lagrangian_bound",
+    "least_reachable",
     "repair",
     "search",
     "uniform",

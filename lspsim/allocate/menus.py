@@ -198,9 +198,14 @@ def loss_of(curves: Curves, choice: Mapping[str, Choice]) -> float:
     return float(sum(curve.loss[removed] + curve.sunk for curve, removed in chosen))
 
 
+def removable(blocks: int, most: float) -> int:
+    """Return how many of `blocks` may be removed when at most the fraction `most` may."""
+    return int(most * blocks + 1e-9)
+
+
 def most_removed(curve: LayerCurve, most: float) -> int:
-    """Return how many blocks may go when at most the fraction `most` may; the dead always do."""
-    return max(int(most * curve.blocks + 1e-9), curve.dead)
+    """Return how many blocks of a curve may be removed; those of dead units always may."""
+    return max(removable(curve.blocks, most), curve.dead)
 
 
 def tabulate(

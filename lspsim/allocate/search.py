@@ -182,10 +182,15 @@ def search(
         used=used,
         binding=tuple(kind for kind in kinds if used[kind] >= 1 - BINDS_WITHIN),
         allocation=allocation,
-        table_error={b.kind: allocation.costs[b.kind] / b.of(chosen) - 1 for b in budgets},
+        table_error={b.kind: _excess(allocation.costs[b.kind], b.of(chosen)) for b in budgets},
         simulations=asked + 1,
         proxy=proxy,
     )
+
+
+def _excess(estimate: float, exact: float) -> float:
+    """Return by which fraction an estimate is too high; 0 where nothing is left to cost."""
+    return estimate / exact - 1 if exact else 0.0
 
 
 def _start(

@@ -13,6 +13,7 @@ import torch
 from pydantic import JsonValue
 from torch import nn
 
+from lspsim.allocate import Reach, least_reachable
 from lspsim.allocate.budgets import Budget
 from lspsim.errors import ModelError
 from lspsim.models import workload_from_model
@@ -28,6 +29,7 @@ from lspsim.simulate.provenance import workload_digest
 from lspsim.simulate.simulate import EngineName
 from lspsim.simulate.target import Target
 from lspsim.workload import Workload
+from lspsim.workload.generate import prunable_names
 
 if TYPE_CHECKING:
     from lspsim.hardware import Hardware
@@ -86,6 +88,16 @@ class Study:
         basis = min(found, key=lambda name: found[name])
         prepared = prepare(model, images, workload, replace(recipe, basis=basis), tell=tell)
         return replace(prepared, held_out_kl=found)
+
+    def reach(self, recipe: PruneRecipe) -> Reach:
+        """Return the floor under every budget for a recipe, before any pruning."""
+        names = set(prunable_names(self.workload))
+        sizes = {
+            gemm.name: recipe.sizes(gemm.name, (gemm.n, gemm.k))[0]
+            for gemm in self.workload.gemms
+            if gemm.name in names
+        }
+        return least_reachable(self.workload, sizes, self.exact, recipe.most)
 
     @property
     def fast(self) -> CostModel:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from lspsim.allocate.budgets import parse_budgets
-from lspsim.errors import ModelError
+from lspsim.errors import LspsimError, ModelError
 from lspsim.models import cached_workload, load_model, load_state, masks_from_weights
 from lspsim.models.cards import CARD_SCHEMA
 from lspsim.models.data import load_dataset
@@ -55,6 +55,25 @@ def test_dense_figures(study) -> None:
     assert dense.top1 is not None
     assert dense.top1 > 0.95
     assert dense.cycles == simulate(study.workload, study.hardware).totals.cycles_total
+
+
+@pytest.mark.parametrize("kind", ["cycles", "energy", "latency", "macs"])
+def test_the_least_reachable_is_what_pruning_reaches(study, kind) -> None:
+    """Known without a score, it refuses what pruning refuses, in the same words."""
+    reach = study.reach(PruneRecipe(16, 16))
+    (whole,) = parse_budgets([f"{kind}=1"])
+    share = whole.of(reach.least) / whole.of(reach.dense)
+    budgets = parse_budgets([f"{kind}={0.999 * share:.9f}"])
+    with pytest.raises(LspsimError) as early:
+        reach.check(budgets)
+    plain = PruneRecipe(16, 16, "l1", "uniform", "none")
+    prepared = prepare(study.model, study.calibration, study.workload, plain)
+    with pytest.raises(LspsimError) as late:
+        run_point(study, prepared, budgets)
+    assert str(early.value) == str(late.value)
+    reachable = parse_budgets([f"{kind}={1.001 * share:.9f}"])
+    reach.check(reachable)
+    assert run_point(study, prepared, reachable).record.pruned.cycles > 0
 
 
 def test_calibration_and_test_share_no_image(study) -> None:
