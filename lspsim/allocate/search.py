@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
-
-import numpy as np
 
 from lspsim.allocate.allocators.allocation import Allocation
 from lspsim.allocate.allocators.greedy import greedy
@@ -15,29 +13,25 @@ from lspsim.allocate.allocators.lagrangian import lagrangian
 from lspsim.allocate.allocators.uniform import uniform
 from lspsim.allocate.budgets import Budget, BudgetKind
 from lspsim.allocate.curves import LayerCurve
-from lspsim.allocate.menus import (
-    POINTS,
-    Choice,
-    Curves,
-    Menus,
-    group_curves,
-    masks_of,
-    most_removed,
-    tabulate,
-    unreachable,
-)
-from lspsim.allocate.repair import BINDS_WITHIN, Repaired, repair
-from lspsim.arrays import FloatArray
+from lspsim.allocate.menus import POINTS, Choice, Curves, Menus, group_curves, masks_of
+from lspsim.allocate.problem import Couple, Problem
+from lspsim.allocate.repair import BINDS_WITHIN, Repaired
 from lspsim.errors import LspsimError
 from lspsim.simulate.cost import Cost, CostModel, ProportionalCost
 from lspsim.workload import BlockMask, Workload
 
 Method = Literal["uniform", "lagrangian", "knapsack", "greedy"]
 
-REACH = 1 / 3
-"""How much closer each round's menus look than the one's before."""
+COUPLING_ROUNDS = 5
+"""Most reallocations for dead units (they settle in two or three)."""
 
-_HALVINGS = 12
+_ALLOCATORS: Mapping[Method, Callable[[Menus, Curves], Allocation]] = {
+    "knapsack": lambda menus, _: knapsack(menus),
+    "lagrangian": lambda menus, _: lagrangian(menus),
+    "greedy": lambda menus, _: greedy(menus),
+    "uniform": uniform,
+}
+"""`knapsack` first: of equal candidates the first is chosen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +41,7 @@ class Outcome:
     masks: Mapping[str, BlockMask]
     choice: Mapping[str, Choice]
     loss: float
-    """Estimated loss increase, in `unit`."""
+    """Estimated loss increase, in `unit`; what killed dead units included."""
     unit: str
     cost: Cost
     """Of the pruned network, by the exact engine."""
@@ -63,10 +57,32 @@ class Outcome:
     """What the last round's allocator chose, with its optimality gap."""
     table_error: Mapping[BudgetKind, float]
     """Additive cost of that choice over its exact cost, minus 1."""
-    simulations: int
-    """Calls of the exact engine."""
+    candidate: str
+    """Out of which search it came: an allocator's name, or "proxy"."""
+    simulations: int = 0
+    """Calls of the exact engine, for all candidates together."""
+    coupled: int = 0
+    """Blocks that were removed at no loss because their unit was dead."""
     proxy: Outcome | None = None
-    """What LPViT's proxy leads to under the same budgets, where it was a rival."""
+    """The best that LPViT's proxy leads to under the same budgets, where it was a rival."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """One way to search: an allocator, and whether it takes costs off LPViT's proxy."""
+
+    method: Method
+    on_proxy: bool = False
+    seeded: bool = False
+    """Whether the search also starts from what the proxy leads to."""
+
+    @property
+    def name(self) -> str:
+        return "proxy" if self.on_proxy else self.method
+
+    @property
+    def label(self) -> str:
+        return f"{self.method} on the proxy" if self.on_proxy else self.method
 
 
 def search(
@@ -80,14 +96,19 @@ def search(
     points: int = POINTS,
     most: float = 1.0,
     beat_proxy: bool | None = None,
+    couple: Couple | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Find masks of least estimated loss that meet every budget.
 
-    Each round reads menus off `model` at the present point, allocates, and repairs
-    with `exact`. The next round starts from the best point so far and looks a third as
-    far around it, where costs add up better. `uniform` takes one round. Another start
-    can end elsewhere: with `beat_proxy` the search also starts from what LPViT's proxy
-    (blocks that survive) leads to, repaired in the same way, hence never loses more.
+    Each round reads menus off `model` at the present choice, allocates, and repairs
+    with `exact`. The next round starts from the best choice so far and looks a third as
+    far around it, where costs add up better. `uniform` takes one round. With `couple`
+    blocks of dead units become free, and all rounds are gone through again.
+
+    Repair may turn the tables, so `knapsack` takes no allocator's word for it: every
+    other one is followed to its end, too, and so is each of them on LPViT's proxy (blocks
+    that survive). The least loss of all is chosen; it is never above that of a rival.
 
     Parameters
     ----------
@@ -100,17 +121,21 @@ def search(
     model
         Asked thousands of times (analytic engine).
     exact
-        Asked about a hundred times (event engine); it decides.
+        Asked hundreds of times (event engine); it decides.
     method
-        Allocator.
+        Allocator; `knapsack` stands for the best of all.
     rounds
         How often menus are read, at least 1.
     points
         Points per curve in a menu.
     most
-        Largest fraction of a layer's blocks that may go (LPViT: 0.95).
+        Largest fraction of a layer's blocks that may be removed (LPViT: 0.95).
     beat_proxy
-        Whether to do so; default: for `knapsack` on any other model.
+        Whether the proxy is a rival; default: for `knapsack` on any other model.
+    couple
+        `lspsim.allocate.coupling.couple` of the network; default: no unit dies.
+    progress
+        Called with what is being done.
 
     Raises
     ------
@@ -124,67 +149,92 @@ def search(
             f"rounds={rounds}, points={points}, most={most}: need at least 1 round, 2 points, and "
             "a fraction above 0 and at most 1"
         )
-    curves = tuple(curves)
     grouped = group_curves(curves, workload)
-    kinds = [budget.kind for budget in budgets]
-    nothing = {name: Choice(0, 0) for name in grouped}
-    dense = exact.cost(workload.with_masks(masks_of(grouped, nothing)))
-    ceilings = np.array([budget.ceiling(dense) for budget in budgets])
-    current: Mapping[str, Choice]
-    current, asked = _start(grouped, workload, budgets, ceilings, exact, most)
-    asked += 1
-    proxy = None
-    found: list[Repaired] = []
+    problem = Problem(grouped, workload, budgets, model, exact, points, most)
     if beat_proxy is None:
         beat_proxy = method == "knapsack" and not isinstance(model, ProportionalCost)
+    candidates = [_Candidate(method, seeded=beat_proxy)]
+    if method == "knapsack":
+        candidates += [_Candidate(rival) for rival in _ALLOCATORS if rival != method]
     if beat_proxy:
-        proxy = search(
-            curves,
-            workload,
-            budgets,
-            ProportionalCost(dense),
-            exact,
-            "lagrangian",
-            rounds,
-            points,
-            most,
-            False,
-        )
-        asked += proxy.simulations
-        found.append(Repaired(proxy.choice, proxy.loss, proxy.cost, 0))
-    allocators: dict[str, Callable[[Menus], Allocation]] = {
-        "uniform": lambda menus: uniform(menus, grouped),
-        "lagrangian": lagrangian,
-        "knapsack": knapsack,
-        "greedy": greedy,
-    }
-    for number in range(1 if method == "uniform" else rounds):
-        here = exact.cost(workload.with_masks(masks_of(grouped, current)))
-        base = np.array([budget.of(here) for budget in budgets])
-        menus = tabulate(
-            grouped, workload, model, budgets, ceilings, current, base, points, most, REACH**number
-        )
-        allocation = allocators[method](menus)
-        found.append(repair(menus, allocation.choice, grouped, workload, exact, most))
-        asked += 1 + found[-1].simulations
-        current = min(found, key=lambda repaired: repaired.loss).choice
-    best = min(found, key=lambda repaired: repaired.loss)
-    used = {b.kind: b.of(best.cost) / c for b, c in zip(budgets, ceilings.tolist(), strict=True)}
-    chosen = exact.cost(workload.with_masks(masks_of(grouped, allocation.choice)))
+        candidates += [_Candidate(rival, on_proxy=True) for rival in _ALLOCATORS]
+    ends: list[tuple[Problem, Outcome]] = []
+    failures: list[LspsimError] = []
+    for candidate in candidates:
+        if progress:
+            progress(f"allocating: {candidate.label}")
+        try:
+            ends.append(_settle(problem, candidate, rounds, couple))
+        except LspsimError as failure:  # greedy may get stuck where others do not
+            failures.append(failure)
+    if not ends:
+        raise failures[0]
+    last, best = min(ends, key=lambda end: end[1].loss)
+    on_proxy = [outcome for _, outcome in ends if outcome.candidate == "proxy"]
+    if best.candidate == "proxy":  # say of it what its bound and prices are on the simulator
+        again = _follow(last, _Candidate("knapsack"), rounds, [best])
+        best = replace(again, candidate="proxy", coupled=best.coupled)
+    return replace(
+        best,
+        simulations=problem.simulations,
+        proxy=min(on_proxy, key=lambda outcome: outcome.loss, default=None),
+    )
+
+
+def _settle(
+    problem: Problem, candidate: _Candidate, rounds: int, couple: Couple | None
+) -> tuple[Problem, Outcome]:
+    """Follow a candidate until no more blocks are freed; return the problem of its end, too."""
+
+    def follow() -> Outcome:
+        seeds = []
+        if candidate.seeded:
+            seeds.append(_follow(problem, _Candidate("lagrangian", on_proxy=True), rounds))
+        return _follow(problem, candidate, rounds, seeds)
+
+    outcome = follow()
+    coupled = 0
+    for _ in range(COUPLING_ROUNDS):
+        if couple is None:
+            break
+        problem, freed = problem.coupled(couple, outcome.choice)
+        if freed == 0:
+            break
+        coupled += freed
+        outcome = follow()
+    return problem, replace(outcome, coupled=coupled)
+
+
+def _follow(
+    problem: Problem, candidate: _Candidate, rounds: int, seeds: Sequence[Outcome] = ()
+) -> Outcome:
+    """Read menus, allocate and repair, round after round; `seeds` are solutions known before."""
+    judge = problem.judge
+    current = problem.start
+    reached = [Repaired(seed.choice, seed.loss, seed.cost) for seed in seeds]
+    for number in range(1 if candidate.method == "uniform" else rounds):
+        menus = problem.menus(current, number, candidate.on_proxy)
+        allocation = _ALLOCATORS[candidate.method](menus, problem.curves)
+        reached.append(problem.repaired(menus, allocation.choice))
+        best = min(reached, key=lambda repaired: repaired.loss)
+        current = best.choice
+    ceilings = dict(zip((b.kind for b in judge.budgets), judge.ceilings.tolist(), strict=True))
+    used = {budget.kind: budget.of(best.cost) / ceilings[budget.kind] for budget in judge.budgets}
+    chosen = judge.cost(allocation.choice)
+    error = {b.kind: _excess(allocation.costs[b.kind], b.of(chosen)) for b in judge.budgets}
     return Outcome(
-        masks=masks_of(grouped, best.choice),
+        masks=masks_of(problem.curves, best.choice),
         choice=best.choice,
         loss=best.loss,
         unit=menus.unit,
         cost=best.cost,
-        dense=dense,
-        ceilings=dict(zip(kinds, ceilings.tolist(), strict=True)),
+        dense=judge.dense,
+        ceilings=ceilings,
         used=used,
-        binding=tuple(kind for kind in kinds if used[kind] >= 1 - BINDS_WITHIN),
+        binding=tuple(kind for kind in used if used[kind] >= 1 - BINDS_WITHIN),
         allocation=allocation,
-        table_error={b.kind: _excess(allocation.costs[b.kind], b.of(chosen)) for b in budgets},
-        simulations=asked + 1,
-        proxy=proxy,
+        table_error=error,
+        candidate=candidate.name,
     )
 
 
@@ -193,41 +243,4 @@ def _excess(estimate: float, exact: float) -> float:
     return estimate / exact - 1 if exact else 0.0
 
 
-def _start(
-    curves: Curves,
-    workload: Workload,
-    budgets: Sequence[Budget],
-    ceilings: FloatArray,
-    exact: CostModel,
-    most: float,
-) -> tuple[dict[str, Choice], int]:
-    """Return the least common fraction that meets the budgets, as a place to start from.
-
-    Raises
-    ------
-    LspsimError
-        When not even all removable blocks are enough.
-    """
-
-    def at(fraction: float) -> dict[str, Choice]:
-        return {
-            name: Choice(0, most_removed(options[0], min(fraction, most)))
-            for name, options in curves.items()
-        }
-
-    def values(fraction: float) -> FloatArray:
-        cost = exact.cost(workload.with_masks(masks_of(curves, at(fraction))))
-        return np.array([budget.of(cost) for budget in budgets])
-
-    floor = values(most)
-    for j, budget in enumerate(budgets):
-        if floor[j] > ceilings[j]:
-            raise unreachable(budget, float(floor[j]), float(ceilings[j]))
-    low, high = 0.0, most
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if (values(middle) <= ceilings).all():
-            high = middle
-        else:
-            low = middle
-    return at(high), _HALVINGS + 1
+__all__ = ["Method", "Outcome", "search"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from torch import nn
@@ -36,9 +37,6 @@ from lspsim.transforms.rebase import rebase
 from lspsim.transforms.residual import residual_obstacle
 from lspsim.workload import BlockMask, Workload
 from lspsim.workload.generate import prunable_names
-
-COUPLING_ROUNDS = 5
-"""Most reallocations for dead units (they settle in two or three)."""
 
 CORRECTION_IMAGES = 32
 """Images on which curves are corrected by measured KL."""
@@ -78,8 +76,11 @@ class Pruned:
     outcome: Outcome
     report: tuple[LayerReport, ...]
     """What compensation did, layer by layer."""
-    coupled: int
-    """Blocks that went for free because their unit was dead."""
+
+    @property
+    def coupled(self) -> int:
+        """Blocks that were removed at no loss because their unit was dead."""
+        return self.outcome.coupled
 
     @property
     def sparsity(self) -> float:
@@ -277,33 +278,20 @@ def prune(
     """
     say = tell or (lambda _: None)
     recipe = prepared.recipe
-    curves = dict(prepared.curves)
-    say("allocating: " + ", ".join(map(str, budgets)))
-    coupled = 0
-
-    def allocate(options: Mapping[str, tuple[LayerCurve, ...]]) -> Outcome:
-        candidates = [curve for curves in options.values() for curve in curves]
-        return search(
-            candidates, workload, budgets, model, exact, recipe.allocate, most=recipe.most
-        )
-
-    outcome = allocate(curves)
-
-    def met(masks: Mapping[str, BlockMask]) -> bool:
-        cost = exact.cost(workload.with_masks(dict(masks)))
-        return all(budget.of(cost) <= outcome.ceilings[budget.kind] for budget in budgets)
-
-    if recipe.couple:
-        for _ in range(COUPLING_ROUNDS):
-            curves, freed = couple(prepared.model, curves, outcome.masks, met)
-            if freed == 0:
-                break
-            coupled += freed
-            say(f"dead units: {freed} blocks at no loss, allocating again")
-            outcome = allocate(curves)
+    outcome = search(
+        [curve for options in prepared.curves.values() for curve in options],
+        workload,
+        budgets,
+        model,
+        exact,
+        recipe.allocate,
+        most=recipe.most,
+        couple=partial(couple, prepared.model) if recipe.couple else None,
+        progress=say,
+    )
     say("compensating")
     done = make_up(prepared, outcome.masks, batch_size)
-    return Pruned(done.model, dict(outcome.masks), outcome, done.report, coupled)
+    return Pruned(done.model, dict(outcome.masks), outcome, done.report)
 
 
 def make_up(

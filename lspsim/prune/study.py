@@ -296,6 +296,7 @@ def run_point(
             "losses": recipe.losses,
             "used_of_budget": {kind: float(used) for kind, used in outcome.used.items()},
             "binding": list(outcome.binding),
+            "candidate": outcome.candidate,
             "table_error": {kind: float(e) for kind, e in outcome.table_error.items()},
             "coupled_blocks": pruned.coupled,
             "images_lost": found.lost,

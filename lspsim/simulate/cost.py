@@ -192,7 +192,15 @@ class ProportionalCost:
 
     def cost(self, workload: Workload) -> Cost:
         """Return the dense cost times the fraction of MACs that are kept."""
-        kept = workload.macs_kept
+        return self._of(workload.macs_kept, workload)
+
+    def cost_with(self, workload: Workload, name: str, mask: BlockMask) -> Cost:
+        """Return `cost(workload.with_masks({name: mask}))` without making that workload."""
+        gemm = next(gemm for gemm in workload.gemms if gemm.name == name)
+        change = gemm.m * mask.kept_weights - gemm.macs_kept
+        return self._of(workload.macs_kept + change, workload)
+
+    def _of(self, kept: int, workload: Workload) -> Cost:
         fraction = kept / workload.macs_dense
         cycles, energy, latency, _ = (fraction * value for value in self.dense)
         return Cost(cycles, energy, latency, kept)
@@ -211,7 +219,7 @@ def cost_variants(
     model: CostModel, workload: Workload, name: str, masks: Mapping[int, BlockMask]
 ) -> dict[int, Cost]:
     """Return the costs of `workload` with each of `masks` in turn on layer `name`."""
-    if isinstance(model, SimulatorCost):
+    if isinstance(model, SimulatorCost | ProportionalCost):
         return {key: model.cost_with(workload, name, mask) for key, mask in masks.items()}
     return {key: model.cost(workload.with_masks({name: mask})) for key, mask in masks.items()}
 

@@ -124,6 +124,15 @@ def test_odd_menus_are_solved_or_refused_never_violated(menus):
             assert menus.met(menus.total(found.points)[1])
 
 
+@pytest.mark.parametrize("allocate", ALLOCATORS)
+def test_a_budget_that_no_choice_changes_needs_no_slope(allocate):
+    """The first budget needs the second point; the second stays at 51 of 51 whatever is chosen."""
+    choices = (Choice(0, 0), Choice(0, 1))
+    menu = LayerMenu("l", choices, np.zeros(2), np.array([[0.0, 1.0], [-1.0, 1.0]]))
+    found = allocate(Menus((menu,), BUDGETS, np.array([50.0, 50.0]), np.array([49.0, 51.0])))
+    assert found.points.tolist() == [1]
+
+
 def test_two_budgets_close_to_the_optimum():
     """20 layers whose cheap points differ between budgets; within 2 % of the bound."""
     rng = np.random.default_rng(5)

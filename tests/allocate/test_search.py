@@ -9,11 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lspsim.allocate import search
+from lspsim.allocate import search, uniform
 from lspsim.allocate.budgets import parse_budgets
 from lspsim.allocate.curves import LayerCurve
+from lspsim.allocate.judge import Judge
 from lspsim.allocate.menus import Choice, group_curves, masks_of, tabulate
-from lspsim.allocate.repair import BINDS_WITHIN, _hull, repair
+from lspsim.allocate.path import lower_hull
+from lspsim.allocate.repair import BINDS_WITHIN, repair
+from lspsim.allocate.search import _ALLOCATORS
 from lspsim.errors import LspsimError
 from lspsim.hardware import load_hardware
 from lspsim.simulate import simulate
@@ -21,6 +24,7 @@ from lspsim.simulate.cost import Cost, ProportionalCost, SimulatorCost, cost_var
 from lspsim.workload import Gemm, VectorOp, Workload
 
 repair_module = sys.modules["lspsim.allocate.repair"]
+search_module = sys.modules["lspsim.allocate.search"]
 
 SMALL = load_hardware("edge_32x32").with_values({"array.rows": 8, "array.cols": 8})
 SLOW_MEMORY = SMALL.with_values({"memory.dram.bandwidth": "1 GB/s"})
@@ -98,11 +102,40 @@ def test_all_budgets_are_met_and_one_binds(chip, method, budgets, curves):
 
 
 @pytest.mark.parametrize("chip", CHIPS.values(), ids=CHIPS)
-def test_knapsack_never_loses_more_than_the_proxy(chip):
-    found = run(chip, ["cycles=0.5"])
-    assert found.proxy is not None
-    assert found.loss <= found.proxy.loss
+@pytest.mark.parametrize("curves", [curves, stairs])
+def test_knapsack_never_loses_more_than_a_rival(chip, curves):
+    """After repair, to the last bit: each rival's own search is among the candidates."""
+    found = run(chip, ["cycles=0.5"], curves)
+    for method in ("greedy", "lagrangian", "uniform"):
+        assert found.loss <= run(chip, ["cycles=0.5"], curves, method=method).loss
+    model, exact = ProportionalCost(found.dense), SimulatorCost(chip, "event")
+    budgets = parse_budgets(["cycles=0.5"])
+    proxy = search(curves(), WORKLOAD, budgets, model, exact, rounds=2, points=33)
+    assert found.loss <= proxy.loss == found.proxy.loss
     assert found.proxy.used["cycles"] <= 1
+    assert found.used["cycles"] <= 1
+
+
+def test_the_outcome_names_the_candidate_that_won(monkeypatch):
+    """Where the knapsack is made useless a rival is chosen, and said to be."""
+    assert run(SMALL, ["cycles=0.5"], method="greedy").candidate == "greedy"
+    worst = {"knapsack": uniform} | {m: a for m, a in _ALLOCATORS.items() if m != "knapsack"}
+    monkeypatch.setattr(search_module, "_ALLOCATORS", worst)
+    alone = {m: run(SMALL, ["cycles=0.5"], method=m).loss for m in ("greedy", "lagrangian")}
+    found = run(SMALL, ["cycles=0.5"], beat_proxy=False)
+    assert found.candidate == min(alone, key=alone.get)
+    assert found.loss == min(alone.values())
+
+
+def test_a_rival_that_gets_stuck_is_no_candidate(monkeypatch):
+    def stuck(menus, curves):
+        raise LspsimError("stuck")
+
+    free = run(SMALL, ["cycles=0.5"])
+    monkeypatch.setattr(search_module, "_ALLOCATORS", _ALLOCATORS | {"uniform": stuck})
+    assert run(SMALL, ["cycles=0.5"]).loss == free.loss
+    with pytest.raises(LspsimError, match="stuck"):
+        run(SMALL, ["cycles=0.5"], method="uniform")
 
 
 def test_the_simulator_beats_the_proxy_where_layers_differ():
@@ -183,9 +216,10 @@ def test_repair_mends_any_start():
     losses = []
     for fraction in (0, 0.5, 1):
         start = {n: Choice(0, int(fraction * o[0].blocks)) for n, o in grouped.items()}
-        found = repair(menus, start, grouped, WORKLOAD, exact)
+        judge = Judge(grouped, WORKLOAD, exact, budgets)
+        found = repair(judge, menus, start)
         assert 0.995 <= found.cost.cycles / ceilings[0] <= 1
-        assert found.simulations < 300
+        assert judge.simulations < 300
         losses.append(found.loss)
     assert losses[0] <= min(losses) * 1.1  # removing along the best path from dense
 
@@ -204,7 +238,7 @@ def repaired(losses, removed, ceiling, dead=(0, 0, 0, 0)):
     exact = ProportionalCost(Cost(160, 1.0, 1.0, 160))
     budgets, ceilings = parse_budgets([f"macs={ceiling} MACs"]), np.array([float(ceiling)])
     menus = tabulate(grouped, FOUR, exact, budgets, ceilings, start, points=5)
-    return repair(menus, start, grouped, FOUR, exact), grouped, exact
+    return repair(Judge(grouped, FOUR, exact, budgets), menus, start), grouped, exact
 
 
 def test_blocks_on_a_flat_stretch_come_back_when_all_gains_are_too_dear():
@@ -263,7 +297,7 @@ def test_flat_stretches_leave_no_block_that_fits(case):
 def test_flat_moves_never_raise_the_loss(case):
     losses, removed, ceiling = case
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repair_module, "_flat_moves", lambda judge, found: found)
+        patch.setattr(repair_module, "_flat_moves", lambda judge, choice: choice)
         without, _, _ = repaired(losses, removed, ceiling)
     found, _, _ = repaired(losses, removed, ceiling)
     assert found.loss <= without.loss
@@ -276,7 +310,7 @@ def test_hull_is_convex_and_below_every_point(seed):
     cost = -np.cumsum(rng.integers(0, 3, 30)).astype(float)
     loss = np.cumsum(rng.normal(0.3, 1, 30))
     loss[0] = 0
-    steps = _hull(cost, loss)
+    steps = lower_hull(cost, loss)
     if not steps:
         assert cost[-1] == cost[0]
         return

@@ -21,7 +21,7 @@ from lspsim.prune.compensate.refit import least_squares_refit
 from lspsim.prune.compensate.refit_curve import refit_curve
 from lspsim.prune.pipeline import prepare, prune
 from lspsim.prune.recipe import SCORE_NAMES, PruneRecipe, lpvit_recipe
-from lspsim.simulate.cost import SimulatorCost
+from lspsim.simulate.cost import ProportionalCost, SimulatorCost
 from tests.train.loop_cases import chip, tiny_card
 
 BLOCK = 16
@@ -141,7 +141,14 @@ def test_other_allocators_meet_it_too_and_lose_no_less(digits, prepared, pruned,
     other = digits.prune(replace(prepared, recipe=recipe))
     dense = digits.exact.cost(digits.workload)
     assert 0.99 * 0.55 < other.outcome.cost.cycles / dense.cycles <= 0.55
-    assert other.outcome.loss >= pruned.outcome.loss * (1 - 1e-9)
+    assert pruned.outcome.loss <= other.outcome.loss
+
+
+def test_the_proxy_in_the_loop_loses_no_less(digits, pruned, prepared) -> None:
+    """As `bench proxy` runs it: everything else alike, dead units included."""
+    proxy = ProportionalCost(digits.exact.cost(digits.workload))
+    other = prune(prepared, digits.workload, CYCLES, proxy, digits.exact)
+    assert pruned.outcome.loss <= other.outcome.loss == pruned.outcome.proxy.loss
 
 
 def test_curves_are_monotone_and_in_nats(prepared) -> None:

@@ -87,6 +87,7 @@ def test_the_record_says_what_came_out(study, point) -> None:
     assert record.budgets == {"cycles": "0.5"}
     assert 0.995 * 0.5 < record.pruned.cycles / record.dense.cycles <= 0.5
     assert record.provenance["binding"] == ["cycles"]
+    assert record.provenance["candidate"] == point.pruned.outcome.candidate
     assert record.allocation.multipliers["lambda"] == record.allocation.multipliers["cycles"] > 0
     assert record.allocation.multipliers["beta"] == 0
     assert record.allocation.bound is not None

@@ -59,5 +59,6 @@ def slopes(menus: Menus, bound: Bound) -> FloatArray:
     Whole points may break those by a hair, and then need a slope, too.
     """
     span = float(np.ptp(menus.loss)) or 1.0
-    size = np.maximum(np.ptp(menus.cost, axis=0), 1e-300)
-    return np.asarray(bound.multipliers + 1e-6 * span / size)
+    size = np.ptp(menus.cost, axis=0)  # 0: no point costs more than another, nor needs a slope
+    least = np.divide(1e-6 * span, size, out=np.zeros_like(size), where=size > 0)
+    return np.asarray(bound.multipliers + least)
