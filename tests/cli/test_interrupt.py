@@ -118,4 +118,5 @@ def test_ctrl_c_leaves_a_background_job_alone(small):
         with pytest.raises(subprocess.TimeoutExpired):
             child.wait(timeout=1)
         child.send_signal(signal.SIGTERM)
+        child.stderr.read()  # to its end, so that it writes into no closed pipe
     assert child.returncode == 143
