@@ -43,7 +43,7 @@ def corrected(
 
     The factor is interpolated in its logarithm over the removed fraction, and
     constant outside; each layer is measured alone, the others dense, with the mean of
-    its outputs restored by its bias, as centred Grams take for granted.
+    its outputs restored by its bias (where it has one), as centred Grams take for granted.
 
     Raises
     ------
@@ -120,9 +120,9 @@ def _scaled(curve: LayerCurve, fractions: Sequence[float], logs: Sequence[float]
 
 
 def put(layer: nn.Linear, own: LayerStatistics, weight: FloatArray) -> None:
-    """Give a layer the weight `[N, K]` in place; its bias restores the mean of its own outputs."""
+    """Give a layer the weight `[N, K]` in place; a bias restores the mean of its own outputs."""
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight))
-        if layer.bias is not None:
+        if own.bias is not None:
             bias = own.bias + mean_shift(own.weight, weight, own.input_mean)
             layer.bias.copy_(torch.from_numpy(bias))

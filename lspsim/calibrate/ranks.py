@@ -82,8 +82,11 @@ def input_ranks(
     return [
         InputRank(
             name,
-            len(found[name].gram),
-            {fraction: principal_directions(found[name].gram, fraction) for fraction in fractions},
+            len(found[name].covariance),
+            {
+                fraction: principal_directions(found[name].covariance, fraction)
+                for fraction in fractions
+            },
         )
         for name in names
     ]

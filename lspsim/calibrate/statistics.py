@@ -33,27 +33,38 @@ class LayerStatistics:
     weight
         float64 `[N, K]`.
     bias
-        float64 `[N]`; zeros where the layer has none.
+        float64 `[N]`; None where the layer has none.
     rows
         Input rows (images x tokens) behind the moments.
     images
         Calibration images.
     moments
         Arrays by name, as far as collected: `input_mean` `[K]`, `input_norm`
-        `[K]`, `gram` `[K, K]`, `row_gain` `[N]`.
+        `[K]`, `gram` `[K, K]` (centred), `row_gain` `[N]`.
     """
 
     name: str
     weight: FloatArray
-    bias: FloatArray
+    bias: FloatArray | None
     rows: int
     images: int
     moments: dict[str, FloatArray]
 
     @property
-    def gram(self) -> FloatArray:
+    def covariance(self) -> FloatArray:
         """Centred `X^T X / rows`, float64 `[K, K]`."""
         return self._moment("gram", "gram")
+
+    @property
+    def gram(self) -> FloatArray:
+        """`X^T X / rows` as a change of the weight is measured in it, float64 `[K, K]`.
+
+        It is centred where the layer has a bias, which can restore the mean output,
+        and about zero where it has none.
+        """
+        if self.bias is not None:
+            return self.covariance
+        return self.covariance + np.outer(self.input_mean, self.input_mean)
 
     @property
     def input_mean(self) -> FloatArray:
@@ -169,12 +180,10 @@ def weight_of(module: nn.Linear) -> FloatArray:
     return module.weight.detach().double().cpu().numpy()
 
 
-def bias_of(module: nn.Linear) -> FloatArray:
-    """Return a layer's bias as float64 `[N]`; zeros where it has none."""
+def bias_of(module: nn.Linear) -> FloatArray | None:
+    """Return a layer's bias as float64 `[N]`; None where it has none."""
     bias: Tensor | None = getattr(module, "bias", None)
-    if bias is None:
-        return np.zeros(module.out_features)
-    return np.asarray(bias.detach().double().cpu().numpy())
+    return None if bias is None else np.asarray(bias.detach().double().cpu().numpy())
 
 
 class InputMoments:

@@ -32,9 +32,7 @@ from lspsim.prune.recipe import BLOCK_OBS, Basis, PruneRecipe
 from lspsim.prune.scores import score
 from lspsim.simulate.cost import CostModel
 from lspsim.transforms.balance import balance_channels
-from lspsim.transforms.permute import Permutations
-from lspsim.transforms.rebase import rebase
-from lspsim.transforms.residual import residual_obstacle
+from lspsim.transforms.rebase import Changes, rebase
 from lspsim.workload import BlockMask, Workload
 from lspsim.workload.generate import prunable_names
 
@@ -61,10 +59,23 @@ class Prepared:
     """By layer, one per block size that it may take."""
     alone: Mapping[str, LayerStatistics | BlockObs]
     """By layer: what it takes to refit it by itself. Empty where nothing asked for its Gram."""
-    permutations: Permutations | None
-    """What was permuted; None in the model's own basis."""
+    changes: Changes | None
+    """What the change of basis did; None in the model's own basis."""
     held_out_kl: Mapping[Basis, float] = field(default_factory=dict)
     """By basis, where it was chosen: KL in nats on calibration images held out."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the recipe asks for and this model does not allow, one line each."""
+        kept = self.changes.kept if self.changes else {}
+        notes = [f"{part} {what}" for part, what in kept.items()]
+        bare = [name for name in self.layers if self.model.get_submodule(name).bias is None]
+        if bare and self.recipe.compensate != "none":
+            notes.append(
+                f"mean outputs: no bias restores those of {len(bare)} of {len(self.layers)} "
+                f"layers ({bare[0]}, ...); their weights are fitted to them"
+            )
+        return tuple(notes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,20 +138,21 @@ def prepare(
     sizes = _sizes(model, layers, recipe)
     for option in _options(sizes):  # refuses a size that misfits
         block_grids(model, list(option), *_sides(option))
-    permutations = None
+    changes = None
     if recipe.basis != "own":
         say("finding bases in which blocks are cheap")
         found = collect(
             model, images.batches(batch_size), layers, {"gram", "row_gain"}, seed=recipe.seed
         )
-        turn = recipe.basis == "rotate"
-        model, permutations = rebase(
+        rotate = recipe.basis == "rotate"
+        model, changes = rebase(
             model,
             found,
-            heads="rotate" if turn else "permute",
-            residual=turn and not residual_obstacle(model),
+            heads="rotate" if rotate else "permute",
+            residual=rotate,
             damping=recipe.damping,
         )
+        del found  # a Gram of every layer, of weights that are no longer
     by_obs = recipe.score == BLOCK_OBS
     in_nats = recipe.compensate == "full" or recipe.losses == "refit"
     statistics: Mapping[str, LayerStatistics] = {}
@@ -175,7 +187,7 @@ def prepare(
         at = REFIT_AT if recipe.losses == "refit" else AT
         curves = corrected(model, few, weights_at, curves, statistics, at)
     alone = {name: options[0] for name, options in obs.items()} if by_obs else statistics
-    return Prepared(recipe, model, images, layers, curves, alone, permutations)
+    return Prepared(recipe, model, images, layers, curves, alone, changes)
 
 
 def _sizes(

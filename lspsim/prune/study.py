@@ -291,6 +291,8 @@ def run_point(
             "most_removed_per_layer": recipe.most,
             "damping": recipe.damping,
             "basis": recipe.basis,
+            "changes": dict(prepared.changes.applied) if prepared.changes else {},
+            "notes": list(prepared.notes),
             "held_out_kl": {str(name): kl for name, kl in prepared.held_out_kl.items()},
             "couple": recipe.couple,
             "losses": recipe.losses,

@@ -9,12 +9,16 @@
   to all scores, which softmax does not see: the query channel is free. (Not
   conversely: a constant query channel still distinguishes keys by its bias. And
   not under QK normalisation, which mixes the channels of a head.)
+
+A constant needs a bias to be folded into, unless it is zero: it is where the layer
+that writes it has no bias either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -55,7 +59,8 @@ def dead_units(
         Paths of attentions that normalise queries and keys.
     mixed
         Paths of attentions and MLPs whose hidden units meet before the next
-        layer (a norm or a gate between): nothing is coupled across them.
+        layer (a norm or a gate between), or that lack the bias to fold a constant
+        into: nothing is coupled across them.
 
     Raises
     ------
@@ -139,7 +144,11 @@ def _all_in_block(units: BoolArray, size: int) -> BoolArray:
 def uncoupled(model: nn.Module) -> tuple[frozenset[str], frozenset[str]]:
     """Return the `qk_norm` and `mixed` paths of `model`, as `dead_units` takes them."""
     found = attentions(model)
-    plain = set(mlps(model))
-    every = {path.rpartition(".")[0] for path, _ in model.named_modules() if path.endswith(".fc1")}
-    mixed = {a.path for a in found if a.value_norm} | (every - plain)
+    every = mlps(model, mixed=True)
+    mixed = {a.path for a in found if a.value_norm} | (set(every) - set(mlps(model)))
+    pairs = [(a.path, "qkv", "proj") for a in found] + [(path, "fc1", "fc2") for path in every]
+    for path, writer, reader in pairs:
+        part: Any = model.get_submodule(path)
+        if getattr(part, writer).bias is not None and getattr(part, reader).bias is None:
+            mixed.add(path)
     return frozenset(a.path for a in found if a.qk_norm), frozenset(mixed)

@@ -36,6 +36,10 @@ class InputStatistics(Protocol):
 
     @property
     def gram(self) -> FloatArray:
+        """`[K, K]`, per row: centred where the layer has a bias, else about zero."""
+
+    @property
+    def covariance(self) -> FloatArray:
         """`[K, K]`, centred, per row."""
 
     @property
@@ -191,7 +195,8 @@ def find_permutations(
 def score_spread(found: InputStatistics, bias: torch.Tensor | None, width: int) -> FloatArray:
     """Return `E[q_d^2] Var[k_d]` of every query/key channel, float64 `[width]`."""
     weight = np.asarray(found.weight)
-    variance = np.einsum("nk,kl,nl->n", weight[: 2 * width], found.gram, weight[: 2 * width])
+    rows = weight[: 2 * width]
+    variance = np.einsum("nk,kl,nl->n", rows, found.covariance, rows)
     mean = weight[:width] @ found.input_mean
     if bias is not None:
         mean = mean + float64(bias).numpy()[:width]

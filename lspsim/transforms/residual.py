@@ -10,7 +10,7 @@ reflection that moves only 1/width of the variance.
 
 The principal directions of what qkv and fc1 read are sorted by variance, so
 whole column-blocks carry next to nothing. Norms' scales and shifts move into
-the layers that read them first.
+the layers that read them first (`lspsim.transforms.fold`).
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from torch import Tensor, nn
 
 from lspsim.calibrate.damped_gram import float64
 from lspsim.errors import LspsimError, ModelError
-from lspsim.models.operators.vit import is_vit
+from lspsim.transforms.fold import fold_norms
 from lspsim.transforms.permute import InputStatistics
+from lspsim.transforms.stream import readings, residual_obstacle
 
 
 def rotate_residual(model: nn.Module, statistics: Mapping[str, InputStatistics]) -> nn.Module:
@@ -34,8 +35,7 @@ def rotate_residual(model: nn.Module, statistics: Mapping[str, InputStatistics])
     Parameters
     ----------
     model
-        timm ViT or DeiT whose blocks are pre-norm with LayerNorm, whose
-        classifier reads a norm, and that pools by token or average.
+        timm ViT or DeiT in which `residual_obstacle` finds none.
     statistics
         Of its qkv and fc1 layers.
 
@@ -57,22 +57,24 @@ def rotate_residual(model: nn.Module, statistics: Mapping[str, InputStatistics])
                 raise LspsimError(f"rotation: no calibration statistics of {path!r}")
             covariance += reader_covariance(statistics[path], norm)
     fold_norms(result)
-    turn_residual(result, basis_with_ones(covariance))
+    rotate_stream(result, basis_with_ones(covariance))
     rotated: nn.Module = result
     return rotated
 
 
 def reader_covariance(found: InputStatistics, norm: nn.Module) -> Tensor:
-    """Return the covariance of a norm's output before its scale, weighted by what it matters.
+    """Return the Gram of a norm's output before its scale, weighted by what it matters.
 
     The weight is the squared length of the reading layer's rows, each times
     its gain, per unit of variance: an estimate of the loss that one unit
     of input variance stands for.
     """
-    gamma = float64(norm.weight)  # type: ignore[arg-type]
-    safe = torch.where(gamma == 0, torch.ones_like(gamma), gamma)
-    gram = float64(found.gram) / torch.outer(safe, safe)
-    rows = float64(found.weight) * gamma
+    gram, rows = float64(found.gram), float64(found.weight)
+    if isinstance(norm.weight, Tensor):
+        gamma = float64(norm.weight)
+        safe = torch.where(gamma == 0, torch.ones_like(gamma), gamma)
+        gram = gram / torch.outer(safe, safe)
+        rows = rows * gamma
     importance = (rows.square().sum(1) * float64(found.row_gain)).sum()
     return gram * importance
 
@@ -103,23 +105,7 @@ def basis_with_ones(covariance: Tensor) -> Tensor:
     return axes - 2 * torch.outer(axes @ mirror, mirror) / length
 
 
-def fold_norms(model: nn.Module) -> None:
-    """Move scales and shifts of a ViT's norms and LayerScales into linear layers, in place."""
-    vit: Any = model
-    for block in vit.blocks:
-        _fold(block.norm1, [block.attn.qkv])
-        _fold(block.norm2, [block.mlp.fc1])
-        for scale, layer in ((block.ls1, block.attn.proj), (block.ls2, block.mlp.fc2)):
-            if hasattr(scale, "gamma"):
-                with torch.no_grad():
-                    layer.weight *= scale.gamma[:, None]
-                    if layer.bias is not None:
-                        layer.bias *= scale.gamma
-                    scale.gamma.fill_(1)
-    _fold(_last_norm(vit), _heads(vit))
-
-
-def turn_residual(model: nn.Module, basis: Tensor) -> None:
+def rotate_stream(model: nn.Module, basis: Tensor) -> None:
     """Express the residual stream x of a ViT with folded norms as `x basis`, in place."""
     vit: Any = model
 
@@ -140,49 +126,8 @@ def turn_residual(model: nn.Module, basis: Tensor) -> None:
                 set_to(writer.weight, basis.mT @ float64(writer.weight))
                 if writer.bias is not None:
                     set_to(writer.bias, float64(writer.bias) @ basis)
-        readers = [r for block in vit.blocks for r in (block.attn.qkv, block.mlp.fc1)]
-        for reader in readers + _heads(vit):
-            set_to(reader.weight, float64(reader.weight) @ basis)
-
-
-def _fold(norm: Any, readers: list[Any]) -> None:
-    with torch.no_grad():
-        for reader in readers:
-            if reader.bias is None and bool(norm.bias.any()):
-                raise ModelError("rotation: a layer without bias reads a norm with a shift")
-            if reader.bias is not None:
-                reader.bias += reader.weight @ norm.bias
-            reader.weight *= norm.weight
-        norm.weight.fill_(1)
-        norm.bias.zero_()
-
-
-def _heads(vit: Any) -> list[Any]:
-    return [
-        head
-        for name in ("head", "head_dist")
-        if isinstance(head := getattr(vit, name, None), nn.Linear)
-    ]
-
-
-def _last_norm(vit: Any) -> Any:
-    return vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm
-
-
-def residual_obstacle(model: nn.Module) -> str:
-    """Return why the residual stream of `model` cannot be rotated; "" where it can."""
-    vit: Any = model
-    if not is_vit(model):
-        return f"{type(model).__name__} is not timm's VisionTransformer"
-    if vit.global_pool not in ("token", "avg") or vit.attn_pool is not None:
-        return f"pooling {vit.global_pool!r} does not rotate with the stream"
-    if not isinstance(vit.norm_pre, nn.Identity):
-        return "it has a norm before the first block"
-    if isinstance(vit.norm, nn.Identity) == isinstance(vit.fc_norm, nn.Identity):
-        return "its classifier must read exactly one norm"
-    if not _heads(vit):
-        return "it has no classifier"
-    norms = [_last_norm(vit), *(n for b in vit.blocks for n in (b.norm1, b.norm2))]
-    if not all(isinstance(n, nn.LayerNorm) and n.elementwise_affine for n in norms):
-        return "its norms are not all LayerNorm"
-    return ""
+        for reading in readings(model):
+            if reading.shift is not None:
+                set_to(reading.shift, float64(reading.shift) @ basis)
+            for reader in reading.readers:
+                set_to(reader.weight, float64(reader.weight) @ basis)

@@ -76,8 +76,8 @@ def value_basis(readout: Tensor, covariance: Tensor) -> Tensor:
     metric = _ridged(readout.mT @ readout)
     lengths, axes = torch.linalg.eigh(metric)
     root = axes * lengths.sqrt() @ axes.mT
-    turn = torch.linalg.eigh(root @ covariance @ root).eigenvectors
-    basis: Tensor = turn.mT @ root
+    directions = torch.linalg.eigh(root @ covariance @ root).eigenvectors
+    basis: Tensor = directions.mT @ root
     return basis
 
 
@@ -107,7 +107,7 @@ def _rotate_values(
         columns = slice(head * part.head_dim, (head + 1) * part.head_dim)
         basis = value_basis(gain * weight[:, columns], gram[columns, columns])
         rows = slice(2 * part.width + columns.start, 2 * part.width + columns.stop)
-        _turn_rows(qkv, rows, basis)
+        _rotate_rows(qkv, rows, basis)
         with torch.no_grad():
             proj.weight[:, columns] = torch.linalg.solve(basis, weight[:, columns], left=False).to(
                 proj.weight
@@ -115,20 +115,21 @@ def _rotate_values(
 
 
 def _rotate_query_keys(qkv: nn.Linear, part: Attention, found: InputStatistics) -> None:
-    weight, gram, mean = float64(qkv.weight), float64(found.gram), float64(found.input_mean)
+    weight, mean = float64(qkv.weight), float64(found.input_mean)
+    covariance = float64(found.covariance)
     bias = torch.zeros(len(weight), dtype=torch.float64) if qkv.bias is None else float64(qkv.bias)
     centre = weight @ mean + bias
     for head in range(part.heads):
         q = slice(head * part.head_dim, (head + 1) * part.head_dim)
         k = slice(part.width + q.start, part.width + q.stop)
-        second = weight[q] @ gram @ weight[q].mT + torch.outer(centre[q], centre[q])
-        spread = weight[k] @ gram @ weight[k].mT
+        second = weight[q] @ covariance @ weight[q].mT + torch.outer(centre[q], centre[q])
+        spread = weight[k] @ covariance @ weight[k].mT
         basis = balancing_basis(_ridged(second), _ridged(spread))
-        _turn_rows(qkv, q, basis)
-        _turn_rows(qkv, k, torch.linalg.inv(basis).mT)
+        _rotate_rows(qkv, q, basis)
+        _rotate_rows(qkv, k, torch.linalg.inv(basis).mT)
 
 
-def _turn_rows(layer: nn.Linear, rows: slice, basis: Tensor) -> None:
+def _rotate_rows(layer: nn.Linear, rows: slice, basis: Tensor) -> None:
     with torch.no_grad():
         layer.weight[rows] = (basis @ float64(layer.weight[rows])).to(layer.weight)
         if layer.bias is not None:

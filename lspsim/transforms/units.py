@@ -76,15 +76,18 @@ def attentions(model: nn.Module) -> list[Attention]:
     return found
 
 
-def mlps(model: nn.Module) -> list[str]:
-    """Return the paths of plain MLPs (fc1, activation, fc2, nothing that mixes units between)."""
+def mlps(model: nn.Module, mixed: bool = False) -> list[str]:
+    """Return the paths of MLPs: fc1, activation, fc2.
+
+    Those with something between that mixes hidden units are left out unless `mixed`.
+    """
     return [
         path
         for path, module in model.named_modules()
         if isinstance(getattr(module, "fc1", None), nn.Linear)
         and isinstance(getattr(module, "fc2", None), nn.Linear)
-        and module.fc1.out_features == module.fc2.in_features
-        and _is_identity(module, "norm")
+        and (mixed or module.fc1.out_features == module.fc2.in_features)
+        and (mixed or _is_identity(module, "norm"))
     ]
 
 

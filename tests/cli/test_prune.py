@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from lspsim.networks.load import load_point
 from lspsim.networks.record import CONTENT, PERMUTATIONS, RECORD, read_point
-from tests.train.loop_cases import tiny_card
+from tests.train import loop_cases
+from tests.train.loop_cases import TINY, tiny_card
 
 CHIP = ("--hw", "edge_32x32", "--set", "array.rows=8", "--set", "array.cols=8")
 FEW = ("--images", "16", "--test-images", "40")
@@ -54,6 +55,21 @@ def test_table_and_points(run, words, tmp_path):
         record = read_point(place)
         assert record.pruned.cycles <= limit * record.dense.cycles
         load_point(place)
+
+
+def test_what_a_model_does_not_allow_is_printed_and_recorded(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop_cases, "TINY", TINY | {"qkv_bias": False, "pre_norm": True})
+    card = tiny_card(tmp_path)
+    answer = run("prune", card, "--data", "digits", "--block", "8x8", *CHIP, *FEW,
+                 "--budget", "macs=0.6", "--out", tmp_path / "points")  # fmt: skip
+    assert answer.code == 0
+    (place,) = (tmp_path / "points").iterdir()
+    origin = read_point(place).provenance
+    assert origin["changes"]["residual stream"].startswith("kept: a norm before the first block")
+    assert origin["changes"]["values"] == "rotated"
+    assert len(origin["notes"]) == 2
+    assert all(f"note: {text}" in answer.err for text in origin["notes"])
+    load_point(place)
 
 
 def test_json_csv_and_front_agree(run, words, tmp_path):

@@ -56,9 +56,15 @@ def names(model: nn.Module) -> list[str]:
 @dataclass
 class Statistics:
     weight: np.ndarray
-    gram: np.ndarray
+    covariance: np.ndarray
     input_mean: np.ndarray
     row_gain: np.ndarray
+    biased: bool
+
+    @property
+    def gram(self) -> np.ndarray:
+        mean = self.input_mean
+        return self.covariance if self.biased else self.covariance + np.outer(mean, mean)
 
 
 def inputs_of(model: nn.Module, x: Tensor) -> dict[str, Tensor]:
@@ -104,6 +110,7 @@ def statistics(model: nn.Module, x: Tensor) -> dict[str, Statistics]:
             centred.T @ centred / len(centred),
             rows64.mean(0),
             grads[name].double().square().sum(1).mean(0).numpy(),
+            modules[name].bias is not None,
         )
     return found
 

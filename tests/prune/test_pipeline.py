@@ -255,7 +255,7 @@ def test_any_score_may_have_the_turned_basis_and_coupling(tmp_path) -> None:
         8, 8, "random", "knapsack", "least-squares", basis="rotate", couple=True, losses="refit"
     )
     ready, pruned = prune_tiny(tmp_path, recipe, "macs=0.3")
-    assert ready.permutations is not None
+    assert ready.changes is not None
     assert pruned.outcome.unit == "nats"
     for (curve,) in ready.curves.values():
         assert (np.diff(curve.loss) >= 0).all()

@@ -103,15 +103,23 @@ def remove(model, masks, free):
             writer = {"fc2": f"{path}.fc1", "proj": f"{path}.qkv"}.get(leaf)
             lost = modules[name].weight * ~keep
             if writer is not None:  # rows without weights write what their biases say
-                held = modules[writer].bias * ~keeps[writer].any(1)
+                rows = ~keeps[writer].any(1)
+                bias = modules[writer].bias
+                held = rows * 0.0 if bias is None else bias * rows
                 held = modules[path].act(held) if leaf == "fc2" else held[-keep.shape[1] :]
-                modules[name].bias += lost @ held
+                if modules[name].bias is None:
+                    assert not (lost @ held).any()
+                else:
+                    modules[name].bias += lost @ held
             modules[name].weight -= lost
     return after
 
 
 @pytest.mark.parametrize("block", [(8, 8), (16, 8), (8, 16)])
-@pytest.mark.parametrize("options", [{}, {"qk_norm": True}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"qk_norm": True}, {"proj_bias": False}, {"qkv_bias": False, "proj_bias": False}],
+)
 def test_removing_what_is_free_changes_nothing(block, options):
     model, x = cases.vit(**options), cases.images(12)
     masks = cases.random_masks(model, block, 0.3 if block[0] == block[1] else 0.2, seed=3)

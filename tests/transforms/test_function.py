@@ -42,7 +42,15 @@ def same_logits(one, other, x=None):
     assert (wanted - got).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("options", [{}, {"qk_norm": True}, {"init_values": 0.3}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"qk_norm": True},
+        {"init_values": 0.3},
+        {"qkv_bias": False, "proj_bias": False, "init_values": 0.3},
+    ],
+)
 @pytest.mark.parametrize("change", ["permute", "rotate", "values", "residual", "all"])
 def test_logits_stay(options, change):
     model = cases.vit(**options)
@@ -77,7 +85,7 @@ def test_residual_rotation_with_other_poolings(options):
     same_logits(model, rotate_residual(model, found))
 
 
-def test_distilled_deit_turns_both_heads():
+def test_distilled_deit_rotates_both_heads():
     timm = import_timm()
     torch.manual_seed(0)
     model = timm.models.deit.VisionTransformerDistilled(
@@ -117,10 +125,10 @@ def test_swin_is_permuted_and_rotated():
 @pytest.mark.parametrize("residual", [False, True])
 def test_rebase_from_one_set_of_statistics(heads, residual):
     model = cases.vit(init_values=0.4)
-    result, orders = rebase(model, cases.statistics(model, cases.images()), heads, residual)
+    result, changes = rebase(model, cases.statistics(model, cases.images()), heads, residual)
     same_logits(model, result)
-    assert set(orders.hidden) == {"blocks.0.mlp", "blocks.1.mlp"}
-    assert len(orders.value) == (2 if heads == "permute" else 0)
+    assert set(changes.permutations.hidden) == {"blocks.0.mlp", "blocks.1.mlp"}
+    assert len(changes.permutations.value) == (2 if heads == "permute" else 0)
     assert torch.equal(result.norm.weight, torch.ones(32)) == residual
 
 
@@ -130,6 +138,17 @@ def test_rebase_knows_its_options_and_obstacles():
         rebase(model, {}, "spin")
     assert residual_obstacle(model) == ""
     assert "pooling" in residual_obstacle(cases.vit(global_pool="max"))
+
+
+def test_a_shift_that_no_bias_takes_and_no_norm_can_carry_is_an_obstacle():
+    model = cases.vit(qkv_bias=False)
+    assert residual_obstacle(model) == ""
+    with torch.no_grad():
+        model.blocks[1].norm1.weight[3] = 1e-6
+    assert residual_obstacle(model).startswith("blocks.1.norm1 shifts a channel by more than 1000")
+    with torch.no_grad():
+        model.blocks[1].norm1.bias[3] = 0
+    assert residual_obstacle(model) == ""
 
 
 def test_removal_order_is_that_of_single_column_obs():
@@ -230,9 +249,12 @@ def test_residual_basis_keeps_ones_and_gathers_variance():
         ({"pre_norm": True}, "norm before the first block"),
         ({"num_classes": 0}, "no classifier"),
         ({"global_pool": "max"}, "pooling 'max'"),
+        ({"embed_norm_layer": import_timm().layers.LayerNorm}, "norm before the positions"),
+        ({"norm_layer": import_timm().layers.RmsNorm}, r"blocks\.0\.norm1 is no LayerNorm"),
+        ({"mlp_layer": import_timm().layers.SwiGLU}, r"blocks\.0 holds a SwiGLU"),
     ],
 )
-def test_models_that_cannot_be_turned_are_named(options, message):
+def test_models_that_cannot_be_rotated_are_named(options, message):
     model = cases.vit(**options)
     with pytest.raises(ModelError, match=message):
         rotate_residual(model, {})

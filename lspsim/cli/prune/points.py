@@ -91,13 +91,15 @@ class Points:
                 continue
             if prepared is None:
                 prepared = study.prepare(recipe, tell)
+                for text in prepared.notes:
+                    note(text)
             point = run_point(study, prepared, budgets, tell)
             write_point(
                 place,
                 point.record,
                 point.pruned.model.state_dict(),
                 point.pruned.masks,
-                permutations=prepared.permutations.arrays() if prepared.permutations else None,
+                permutations=prepared.changes.permutations.arrays() if prepared.changes else None,
             )
             self.records.append(point.record)
             typer.echo(f"written: {place}", err=True)

@@ -30,7 +30,8 @@ Method = Literal["none", "bias", "least-squares", "obs"]
 
 Solver = Callable[[str, Tensor, Tensor, Tensor], Refit]
 """Called with a layer's name, its dense weight `[N, K]`, the centred Gram `[K, K]` of the
-inputs that it gets and its centred cross-Gram `[N, K]` of targets and inputs, float64."""
+inputs that it gets and its centred cross-Gram `[N, K]` of targets and inputs, float64;
+both are about zero where the layer has no bias."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +98,8 @@ def compensate(
         The residual streams of both networks are held: two float32 values per
         token and channel (DeiT-B: 1.2 MB per image).
     method
-        "none": zeros only; "bias": also the mean output of every layer is
-        restored; "least-squares": the kept weights are solved for, drawn to
+        "none": zeros only; "bias": also the mean output of every layer with a
+        bias is restored; "least-squares": the kept weights are solved for, drawn to
         the dense ones by the ridge; "obs": the same, drawn to `anchors`, the
         weights that block-OBS ended with.
     damping
@@ -248,11 +249,13 @@ class _Walk:
         """Fit one layer in place.
 
         With `outputs` the references are the dense layer's inputs and the
-        target is its output; else the references are the target.
+        target is its output; else the references are the target. A bias restores
+        the target's mean.
         """
         name = moments.name
         weight = float64(dense.weight)
-        bias = torch.zeros(len(weight)) if dense.bias is None else dense.bias
+        biased = dense.bias is not None
+        bias = dense.bias if biased else torch.zeros(len(weight))
         reader = weight if outputs else torch.eye(len(weight), dtype=torch.float64)
         cross = reader @ moments.cross
         offset = float64(bias) if outputs else torch.zeros(len(weight), dtype=torch.float64)
@@ -263,18 +266,18 @@ class _Walk:
             fitted = float64(pruned.weight)
         else:
             solve = self.solver or self._refit
-            solved = solve(name, weight, moments.gram, cross)
+            gram, wanted = moments.gram, cross
+            if not biased:  # the weights have the mean to fit as well: moments about zero
+                gram = gram + torch.outer(moments.input_mean, moments.input_mean)
+                wanted = wanted + torch.outer(mean, moments.input_mean)
+            solved = solve(name, weight, gram, wanted)
             fitted, used = torch.from_numpy(solved.weight), solved.damping
         before = _error(float64(pruned.weight), float64(bias), moments, cross, mean, energy)
-        shift = mean - fitted @ moments.input_mean
-        if pruned.bias is None:
-            raise LspsimError(
-                f"{name}: compensation folds means into the bias, and this layer has none; "
-                "build the model with biases"
-            )
+        shift = mean - fitted @ moments.input_mean if biased else float64(bias)
         after = _error(fitted, shift, moments, cross, mean, energy)
         pruned.weight.copy_(fitted)
-        pruned.bias.copy_(shift)
+        if biased:
+            pruned.bias.copy_(shift)
         if self.progress is not None:
             self.progress(name)
         return LayerReport(name, used, before, after)
