@@ -304,3 +304,13 @@ def test_finetune_holds_the_masks(run, refused, words, tmp_path):
     )
     assert "exists" in refused(*tune, out)
     assert "not a pruned network" in refused("finetune", tmp_path, "--out", tmp_path / "new")
+
+
+def test_an_unreachable_budget_is_refused_at_once_and_the_others_are_made(run, words, tmp_path):
+    words = (*words, "--score", "l1", "--compensate", "bias", "--budget", "macs=0.001,0.8")
+    answer = run(*words)
+    assert answer.code == 2
+    assert answer.err.index("ask for at least that") < answer.err.index("written: ")
+    assert answer.err.count("error: ") == 1
+    assert folders(tmp_path / "points") == ["l1-knapsack-bias-8x8_macs=0.8"]
+    assert len(answer.out.splitlines()) == 2

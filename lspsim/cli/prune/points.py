@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lspsim.cli.shared.errors import note
+from lspsim.cli.shared.errors import fail, note
+from lspsim.errors import LspsimError
 
 if TYPE_CHECKING:
     from lspsim.allocate.budgets import Budget
@@ -61,21 +62,33 @@ class Points:
         recipe: PruneRecipe,
         points: Sequence[tuple[Budget, ...]],
         tell: Tell,
-    ) -> None:
+    ) -> bool:
         """Make every network that is not there yet; each is written as soon as it is finished.
+
+        Budgets below the least that pruning can reach are refused before any work, with one
+        message each; the others are made all the same. Returns whether none was refused.
 
         Raises
         ------
         ResultError
             When another study's network is in the way, or anything else: before any work.
         LspsimError
-            When a budget cannot be met; networks finished before are kept.
+            When a budget cannot be met after all; networks finished before are kept.
         """
         from lspsim.networks.record import write_point
         from lspsim.prune.study import run_point
 
         places = [self.directory / _folder(recipe, budgets) for budgets in points]
         finished = {place: self._finished(place, study, recipe) for place in places}
+        reach = study.reach(recipe)
+        reachable = []
+        for place, budgets in zip(places, points, strict=True):
+            try:
+                reach.check(budgets)
+            except LspsimError as error:
+                fail(str(error))
+            else:
+                reachable.append((place, budgets))
         if not study.named:
             outputs, classes = study.reference.shape[1], len(study.test.classes)
             note(
@@ -83,7 +96,7 @@ class Points:
                 "classes: KL to the dense model is measured, top-1 is not"
             )
         prepared = None
-        for place, budgets in zip(places, points, strict=True):
+        for place, budgets in reachable:
             known = finished[place]
             if known is not None:
                 typer.echo(f"kept: {place}", err=True)
@@ -103,6 +116,7 @@ class Points:
             )
             self.records.append(point.record)
             typer.echo(f"written: {place}", err=True)
+        return len(reachable) == len(points)
 
     def _finished(self, place: Path, study: Study, recipe: PruneRecipe) -> PointRecord | None:
         """Return the record at `place` if it answers the same question."""

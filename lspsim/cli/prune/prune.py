@@ -162,6 +162,7 @@ def prune(
     from lspsim.cli.prune.points import Points
     from lspsim.cli.shared.inputs import check_gpu_gain, target_of, weights_file
     from lspsim.cli.shared.signals import kept_when_interrupted
+    from lspsim.errors import LspsimError
     from lspsim.prune.recipe import PruneRecipe, parse_blocks
     from lspsim.prune.scores.lpvit import CAP
     from lspsim.prune.study import open_study
@@ -198,5 +199,8 @@ def prune(
             batch=batch,
         )
         check_gpu_gain(study, recipe, budgets)
-        points.run(study, recipe, budgets, tell)
-    points.show(fmt)
+        all_reachable = points.run(study, recipe, budgets, tell)
+    if all_reachable or points.records:
+        points.show(fmt)
+    if not all_reachable:
+        raise typer.Exit(LspsimError.exit_code)
