@@ -135,9 +135,7 @@ def prepare(
         raise LspsimError("basis 'auto' must be chosen first; see choose_basis, or Study.prepare")
     say = tell or (lambda _: None)
     layers = tuple(prunable_names(workload))
-    sizes = _sizes(model, layers, recipe)
-    for option in _options(sizes):  # refuses a size that misfits
-        block_grids(model, list(option), *_sides(option))
+    sizes = block_sizes(model, layers, recipe)
     changes = None
     if recipe.basis != "own":
         say("finding bases in which blocks are cheap")
@@ -190,15 +188,23 @@ def prepare(
     return Prepared(recipe, model, images, layers, curves, alone, changes)
 
 
-def _sizes(
+def block_sizes(
     model: nn.Module, layers: Sequence[str], recipe: PruneRecipe
 ) -> dict[str, tuple[tuple[int, int], ...]]:
-    """Return the block sizes of every layer."""
+    """Return the block sizes, rows of N by columns of K, that every layer may take.
+
+    Raises
+    ------
+    LspsimError
+        When one does not fit its layer, or would straddle heads.
+    """
     found = {}
     for name in layers:
         weight = model.get_submodule(name).weight
         rows, columns = weight.shape  # type: ignore[misc]
         found[name] = recipe.sizes(name, (int(rows), int(columns)))
+    for option in _options(found):
+        block_grids(model, list(option), *_sides(option))
     return found
 
 

@@ -22,7 +22,7 @@ from lspsim.networks.origin import dense_model, weights_record
 from lspsim.networks.quality import Quality, quality, reference_logits
 from lspsim.networks.record import AllocationRecord, Measured, PointRecord
 from lspsim.prune.choose_basis import choose_basis
-from lspsim.prune.pipeline import Prepared, Pruned, Tell, prepare, prune
+from lspsim.prune.pipeline import Prepared, Pruned, Tell, block_sizes, prepare, prune
 from lspsim.prune.recipe import PruneRecipe
 from lspsim.simulate.cost import Cost, CostModel, SimulatorCost
 from lspsim.simulate.provenance import workload_digest
@@ -90,13 +90,15 @@ class Study:
         return replace(prepared, held_out_kl=found)
 
     def reach(self, recipe: PruneRecipe) -> Reach:
-        """Return the floor under every budget for a recipe, before any pruning."""
-        names = set(prunable_names(self.workload))
-        sizes = {
-            gemm.name: recipe.sizes(gemm.name, (gemm.n, gemm.k))[0]
-            for gemm in self.workload.gemms
-            if gemm.name in names
-        }
+        """Return the floor under every budget for a recipe, before any pruning.
+
+        Raises
+        ------
+        LspsimError
+            When a block size does not fit the model.
+        """
+        options = block_sizes(self.model, prunable_names(self.workload), recipe)
+        sizes = {name: first for name, (first, *_) in options.items()}
         return least_reachable(self.workload, sizes, self.exact, recipe.most)
 
     @property
